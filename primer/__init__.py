@@ -1,0 +1,1 @@
+"""Embeddings, chapter by chapter: the mathematics in NumPy.  Start with `python -m primer`."""

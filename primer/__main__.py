@@ -1,0 +1,199 @@
+"""`python -m primer`: the tour; `claims`, `data`, `search` besides.  Thin: it calls and prints."""
+import argparse
+import importlib
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+import kernels
+from primer import claims, data
+
+
+def chapters():
+    """Names of the chapters built so far, in order -> list of str."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("ch[0-9][0-9]_*.py"))
+
+
+def title(chapter):
+    """The chapter's title: the first line of its module -> "Chapter 5. BM25: ..."."""
+    module = importlib.import_module(f"primer.{chapter}")
+    return module.__doc__.strip().splitlines()[0]
+
+
+def tour(folder):
+    """Each chapter: the text's numbers recomputed, then one thing on real data, with figures."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    started, saved = time.perf_counter(), []
+    with tqdm(chapters(), desc="chapters", unit="ch", leave=False, disable=None) as bar:
+        for chapter in bar:
+            bar.set_postfix_str(chapter)
+            tqdm.write(f"\n{title(chapter)}", file=sys.stdout)
+            tqdm.write(summary(int(chapter[2:4])), file=sys.stdout)
+            for item in importlib.import_module(f"primer.figures.{chapter}").tour():
+                if isinstance(item, str):
+                    tqdm.write(f"  {item}", file=sys.stdout)
+                else:
+                    saved.append(folder / f"{chapter}_{item[0]}.png")
+                    item[1].savefig(saved[-1])
+    print(f"""
+{len(saved)} figures are in {folder.resolve()}; the tour took {time.perf_counter() - started:.0f} s.
+What next:
+  step through a chapter     python -m pip install -e '.[notebooks]'
+                             python -m jupyter lab notebooks/ch03_bow.ipynb
+  search the addresses       python -m primer search "national bank" -k 5
+  the text against ours      python -m primer claims
+  run the tests              python -m pytest""")
+
+
+def summary(number):
+    """One line on the text's numbers, then the wrong ones -> str."""
+    rows = claims.rows(number)
+    of = {v: sum(r["verdict"] == v for r in rows) for v in ("right", "wrong", "illustrative")}
+    lines = [f"  {len(rows)} numbers and statements of the text recomputed: {of['right']} right, "
+             f"{of['wrong']} wrong, {of['illustrative']} only illustrative"]
+    wrong = [r for r in rows if r["verdict"] == "wrong"]
+    for row in wrong[:2]:
+        lines.append(f"    line {row['line']}, {row['claim']}: the text has {short(row['text'])}, "
+                     f"right is {short(row['computed'])}")
+    return "\n".join(lines)
+
+
+def short(value, width=60):
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= width else text[:width - 3] + "..."
+
+
+def print_claims(arguments):
+    rows = claims.rows(arguments.chapter)
+    if arguments.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    if not rows:
+        raise ValueError(f"--chapter: no claims for chapter {arguments.chapter}; there are some "
+                         f"for {', '.join(str(int(c[2:4])) for c in claims.chapters())}")
+    mark = {"right": "  ", "wrong": "!!", "illustrative": "~ "}
+    for row in rows:
+        print(f"{mark[row['verdict']]} ch{row['chapter']:02d} line {row['line']:<5}{row['claim']}")
+        print(f"       text {short(row['text'])}   computed {short(row['computed'])}")
+        if row["note"]:
+            print(f"       {row['note']}")
+    print(f"\n{len(rows)} claims.  !! the text is wrong   ~ the text's number is only an example")
+
+
+def corpus(name):
+    """Documents and a label for each, of the committed corpus or a folder of text files."""
+    if name == "sotu":
+        documents, about = data.sotu_paragraphs()
+        return documents, [f"{a['president']} {a['year']}, paragraph {a['paragraph']}"
+                           for a in about]
+    return data.read_folder(name)
+
+
+def search(arguments):
+    """BM25 over a corpus: the matching terms highlighted, and each term's share of the score."""
+    chosen = [kernels.twin(c, arguments.backend) for c in ("ch03_bow", "ch05_bm25")]
+    from primer.ch05_bm25 import BM25
+    documents, labels = corpus(arguments.corpus)
+    index = BM25(documents, bow=chosen[0], bm25=chosen[1])
+    found, scores = (r[0] for r in index.search([arguments.query], arguments.k))
+    hits = []
+    for rank, (d, score) in enumerate(zip(found, scores, strict=True), 1):
+        if d < 0:
+            break
+        shares = index.explain(arguments.query, int(d))
+        terms = {}
+        for share in shares:
+            terms[share.word] = terms.get(share.word, 0.0) + share.impact
+        hits.append({"rank": rank, "score": round(float(score), 6), "document": labels[d],
+                     "text": documents[d], "terms": {w: round(s, 6) for w, s in terms.items()}})
+    if arguments.json:
+        print(json.dumps(hits, indent=1, ensure_ascii=False))
+    else:
+        print_hits(hits, len(documents), arguments)
+
+
+def print_hits(hits, n, arguments):
+    from primer.figures.ch05_bm25 import snippet
+    print(f"{n} documents of {arguments.corpus!r}, BM25, {arguments.backend} back end")
+    if not hits:
+        print(f"no document holds a word of {arguments.query!r}")
+    for hit in hits:
+        terms = "  ".join(f"{w} {s:.2f}" for w, s in
+                          sorted(hit["terms"].items(), key=lambda item: -item[1]))
+        print(f"\n{hit['rank']:>3}  {hit['score']:6.2f}  {hit['document']}   [{terms}]")
+        words = snippet(" ".join(hit["text"].split()), arguments.query, 220)
+        print(f"     ... {highlight(words, hit['terms'])} ...")
+
+
+def highlight(text, terms):
+    """Matching words bold on a terminal, between asterisks elsewhere -> str."""
+    left, right = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("*", "*")
+    words = r"\b(?:" + "|".join(map(re.escape, terms)) + r")\b"
+    return re.sub(words, lambda m: f"{left}{m.group()}{right}", text, flags=re.IGNORECASE)
+
+
+def manage_data(arguments):
+    if arguments.action == "list":
+        for row in data.listing():
+            print(f"{row['name']:<18}{row['where']:<13}{row['size']:>9}  {row['title']} "
+                  f"({row['licence']})")
+    elif arguments.action == "get":
+        if not arguments.name:
+            raise ValueError("data get: expected a name; `python -m primer data list` has them")
+        print(f"{arguments.name}: {data.get(arguments.name)}")
+    else:
+        states = list(data.verify())
+        for name, state in states:
+            print(f"{name:<18}{state}")
+        if any(state.startswith("damaged") for _, state in states):
+            raise SystemExit(1)
+
+
+def parser():
+    main = argparse.ArgumentParser(prog="python -m primer", description=__doc__)
+    main.add_argument("--figures", default="figures", metavar="FOLDER",
+                      help="where the tour writes its figures (default: figures)")
+    commands = main.add_subparsers(dest="command", metavar="COMMAND")
+    command = commands.add_parser("claims", help="the text's numbers against ours")
+    command.add_argument("--chapter", type=int, metavar="N")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=print_claims)
+    command = commands.add_parser("data", help="list, fetch and check the data")
+    command.add_argument("action", choices=["list", "get", "verify"])
+    command.add_argument("name", nargs="?")
+    command.set_defaults(run=manage_data)
+    command = commands.add_parser("search", help="rank documents for a query by BM25")
+    command.add_argument("query")
+    command.add_argument("--corpus", default="sotu", metavar="NAME-OR-FOLDER",
+                         help="sotu (default), or a folder of .txt and .md files")
+    command.add_argument("-k", type=int, default=10, help="how many results (default: 10)")
+    command.add_argument("--backend", choices=["numpy", "numba"], default="numba")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=search)
+    return main
+
+
+def main(argv=None):
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.command is None:
+            tour(arguments.figures)
+        else:
+            arguments.run(arguments)
+    except (data.DataError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        words = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"error: {words}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

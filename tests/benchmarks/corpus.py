@@ -1,0 +1,17 @@
+"""The corpus of the benchmarks of chapters 3 to 5: 100,000 documents, 10 million real words.
+
+Windows of consecutive words, drawn with a seed from the State of the Union addresses: the words,
+their frequencies and neighbours are real, the documents overlap.
+"""
+import numpy as np
+
+from primer import data
+
+
+def corpus(n=100_000, words=105, seed=0):
+    """n windows of words // 2 to 3 * words // 2 words -> list of n str."""
+    text = " ".join(data.sotu_paragraphs()[0]).split()
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, len(text) - 2 * words, n)                # (n,)
+    lengths = rng.integers(words // 2, 3 * words // 2 + 1, n)         # (n,)
+    return [" ".join(text[a:a + k]) for a, k in zip(starts, lengths, strict=True)]
