@@ -3,7 +3,9 @@
     from kernels import twin
     bm25 = twin("ch05_bm25", "numba")       # a module, used just as primer.ch05_bm25 is
 
-The reference in primer/ is never a silent stand-in: a twin that cannot run raises an error.
+"cuda" needs an NVIDIA GPU; "emulated" is the same twin on the CPU, thread by thread, with a report
+of each race (kernels/emulator).  The reference in primer/ is never a silent stand-in: a twin that
+cannot run raises an error.
 """
 import importlib
 import sys
@@ -12,45 +14,81 @@ from pathlib import Path
 
 import numpy as np
 
-BACKENDS = ("numpy", "numba", "cuda")
+BACKENDS = ("numpy", "numba", "cuda", "emulated")
 _HERE = Path(__file__).parent
 _announced = set()
 
 
 def available(chapter):
     """The back ends that are written for a chapter, "numpy" first -> list of str."""
-    written = [b for b in BACKENDS[1:] if (_HERE / f"{chapter}_{b}.py").exists()]
-    return ["numpy", *written]
+    written = [b for b in BACKENDS[1:3] if (_HERE / f"{chapter}_{b}.py").exists()]
+    return ["numpy", *written, *(["emulated"] if "cuda" in written else [])]
 
 
 def twin(chapter, backend):
     """The module that runs `chapter` (such as "ch05_bm25") on `backend`.
 
     Raises ValueError for a back end that the chapter does not have, and RuntimeError, with what
-    to install, for one that this machine cannot run.
+    to install or use, for one that this machine cannot run.
     """
     if backend == "numpy":
         return importlib.import_module(f"primer.{chapter}")
     if backend not in available(chapter):
         raise ValueError(f"backend: {chapter} has no {backend!r} twin; choose one of "
                          f"{', '.join(available(chapter))}")
+    if backend == "emulated":
+        return _emulated(chapter)
     try:
         module = importlib.import_module(f"kernels.{chapter}_{backend}")
     except ImportError as error:
+        package = {"cuda": "cupy-cuda12x nvidia-cuda-nvrtc-cu12"}.get(backend, backend)
         raise RuntimeError(f"the {backend} twin of {chapter} cannot run here: {error}. "
-                           f"Install it with: python -m pip install {backend}") from error
+                           f"Install it with: python -m pip install {package}") from error
+    if backend == "cuda" and not has_gpu():
+        raise RuntimeError(f"the cuda twin of {chapter} cannot run here: CuPy finds no NVIDIA GPU. "
+                           f'twin("{chapter}", "emulated") runs its kernels on the CPU, checked')
     if backend == "numba":
-        _announce_compiling(chapter)
+        _announce(chapter, "Numba compiles its kernels at first use (seconds, once)",
+                  any((_HERE / "__pycache__").glob(f"{chapter}_numba.*.nbi")))
     return module
 
 
-def _announce_compiling(chapter):
-    """Say once that the first call will take a while: a silent ten seconds looks like a hang."""
-    compiled = any((_HERE / "__pycache__").glob(f"{chapter}_numba.*.nbi"))
-    if not compiled and chapter not in _announced:
-        _announced.add(chapter)
-        print(f"{chapter}: Numba compiles its kernels at first use (seconds, once)",
-              file=sys.stderr, flush=True)
+def installed_cupy():
+    """The module cupy, or None where it is not installed."""
+    try:
+        import cupy
+    except ImportError:
+        return None
+    return cupy
+
+
+def has_gpu():
+    """Is there an NVIDIA GPU that CuPy can use? -> bool."""
+    cupy = installed_cupy()
+    return cupy is not None and cupy.cuda.is_available()
+
+
+def _emulated(chapter):
+    from kernels import emulator
+    emulator.compiler()                       # an error now that says what to install
+    _announce(chapter, "CUDA kernels run on the CPU, thread by thread, checked (compiled at first "
+                       "use)")
+    return emulator.load(chapter)
+
+
+def cuda_source(*names):
+    """CUDA C of the files kernels/NAME.cu, one after another, each with its own line numbers.
+
+    A kernel that needs device functions of an earlier chapter names that file first.
+    """
+    return "".join(f'#line 1 "{name}.cu"\n{(_HERE / f"{name}.cu").read_text()}' for name in names)
+
+
+def _announce(chapter, words, known=False):
+    """Say once what the first call will take: a silent ten seconds looks like a hang."""
+    if not known and (chapter, words) not in _announced:
+        _announced.add((chapter, words))
+        print(f"{chapter}: {words}", file=sys.stderr, flush=True)
 
 
 def in_threads(function, parts):

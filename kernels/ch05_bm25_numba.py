@@ -3,15 +3,16 @@
 Idea    building: impacts run by run of documents, then one counting sort from rows to words; a
         document and its impact lie side by side, so that one look-up reads one cache line.
         Searching: for each window of 64 documents, a bound is the sum of what each word can add
-        there; only windows whose bound reaches the bar, the k-th best score so far, are opened,
-        the likely winners first, since they raise it (block-max pruning: Ding and Suel 2011).
-        In a window, a document is scored when it is met in the rarest of its lists, and only if
-        its impact there and what the words still to come can add reach the bar (MaxScore: Turtle
-        and Flood 1995).  The scores stay exact: the reference's float32 additions in its order.
+        there; only windows whose bound reaches the bar are opened, the likely winners first,
+        since they raise it (block-max pruning: Ding and Suel 2011).  A frequent word has a row of
+        one byte a document, its impact rounded up, so that 64 documents get a bound in a few
+        vector instructions; impacts rounded down give the bar, the k-th best.  Only documents
+        whose bound reaches the last bar, hardly more than k, are looked up in the lists.  Their
+        scores are exact: the reference's float32 additions in its order.
 Threads queries are dealt out to the threads (nogil).  Building: each thread owns a run of
         documents and, in each list, the place where they go.
-Limits  words in more than one of 64 documents keep 8 bytes a window; the lists of others are
-        read whole.  A negative idf (5.4) leaves nothing to pass over.
+Limits  words in more than one of 16 documents keep a byte a document; the lists of others are
+        read whole.  An impact that is not above 0 (5.4) leaves nothing to pass over.
 """
 import weakref
 from typing import NamedTuple
@@ -32,6 +33,7 @@ from primer.ch05_bm25 import (
 
 RUN = 1 << 15                         # entries whose impacts are computed at a time
 SHIFT = 6                             # a window is 64 documents
+SIZE, LAST = 1 << SHIFT, (1 << SHIFT) - 1
 TINY = np.float32(1e-30)              # the bound of a word that is there but adds nothing
 
 
@@ -85,28 +87,37 @@ def build_postings(X, k1=1.2, b=0.75, idf=idf_lucene, saturate=saturation):
 
 
 class Windows(NamedTuple):
-    """What each frequent word can add in each window of 64 documents.
+    """What each frequent word can add in each window of 64 documents, and to each document.
 
     row: (V,) int32, the word's row in the others or -1; start: (rows, windows + 1) int32, where in
     its list a window begins; ceiling: (rows, windows) float32, the largest impact in it, a little
-    above 0 if it is less, 0 if the word is not in it.
+    above 0 if it is less, 0 if the word is not in it; level: (rows, windows, 64) uint8 and scale:
+    (rows,) float32, each impact is from (level - 1) * scale to level * scale, level 0 if the word
+    is not there; positive: all impacts of all words are above 0.
     """
 
     row: np.ndarray
     start: np.ndarray
     ceiling: np.ndarray
+    level: np.ndarray
+    scale: np.ndarray
+    positive: bool
 
 
 @njit(nogil=True, cache=True)
-def _fill_windows(indptr, documents, impacts, words, start, ceiling):
+def _fill_windows(indptr, documents, impacts, words, start, ceiling, level, scale):
     for row in range(words.size):
-        p, stop = indptr[words[row]], indptr[words[row] + 1]
+        first, stop = indptr[words[row]], indptr[words[row] + 1]
+        scale[row] = max(impacts[first:stop].max() / 254, TINY)        # 254 + 1 fits a byte
+        p = first
         for w in range(ceiling.shape[1]):
-            start[row, w] = p - indptr[words[row]]
+            start[row, w] = p - first
             while p < stop and documents[p] >> SHIFT == w:
-                ceiling[row, w] = max(ceiling[row, w], impacts[p], TINY)
+                high = max(impacts[p], TINY)
+                ceiling[row, w] = max(ceiling[row, w], high)
+                level[row, w, documents[p] & LAST] = int(high / scale[row]) + 1
                 p += 1
-        start[row, ceiling.shape[1]] = stop - indptr[words[row]]
+        start[row, ceiling.shape[1]] = stop - first
 
 
 WINDOWS_OF = {}                            # address of impacts: (weak reference to them, Windows)
@@ -118,12 +129,15 @@ def _windows(postings):
     if key not in WINDOWS_OF or WINDOWS_OF[key][0]() is not postings.impacts:
         count = -(-postings.n >> SHIFT)
         df = np.diff(postings.indptr)
-        words = np.flatnonzero(df > max(count, 1))                     # frequent ones
+        words = np.flatnonzero(df > max(postings.n // 16, 1))          # frequent ones
+        rows = words.size
         row = np.full(df.size, -1, np.int32)                           # (V,)
-        row[words] = np.arange(words.size)
-        made = Windows(row, np.empty((words.size, count + 1), np.int32),
-                       np.zeros((words.size, count), np.float32))
-        _fill_windows(*postings[:3], words, *made[1:])
+        row[words] = np.arange(rows)
+        made = Windows(row, np.empty((rows, count + 1), np.int32),
+                       np.zeros((rows, count), np.float32),
+                       np.zeros((rows, count, SIZE), np.uint8), np.empty(rows, np.float32),
+                       bool(np.min(postings.impacts, initial=np.inf) >= TINY))
+        _fill_windows(*postings[:3], words, *made[1:5])
         alive = weakref.ref(postings.impacts, lambda _: WINDOWS_OF.pop(key, None))
         WINDOWS_OF[key] = (alive, made)
     return WINDOWS_OF[key][1]
@@ -141,136 +155,134 @@ def _insert(best, where, score, d):
 
 
 @njit(nogil=True, cache=True)
-def _bound(words, indptr, documents, impacts, row, ceiling, bound):
-    """What the words can add up to in each window -> (windows,) in bound, 0 where none is."""
+def _rare_first(words, indptr):
+    """A query's words, rare ones first, ties by id -> (words,)."""
+    own = words.copy()
+    for a in range(1, own.size):
+        t, j = own[a], a
+        df = indptr[t + 1] - indptr[t]
+        while j > 0:
+            other = indptr[own[j - 1] + 1] - indptr[own[j - 1]]
+            if other < df or (other == df and own[j - 1] <= t):
+                break
+            own[j] = own[j - 1]
+            j -= 1
+        own[j] = t
+    return own
+
+
+@njit(nogil=True, cache=True)
+def _bound(own, rare, indptr, documents, impacts, row, ceiling, total, bound):
+    """What the words can add up to in each window -> (windows,) in bound, 0 where none is; what
+    the first `rare` words, those without a row, add up to for each document, into total."""
     bound[:] = 0
-    for t in words:
-        if row[t] >= 0:
-            own = ceiling[row[t]]
-            for w in range(bound.size):
-                bound[w] += own[w]
-        else:
-            p, stop = indptr[t], indptr[t + 1]
-            while p < stop:
-                w, high = documents[p] >> SHIFT, TINY
-                while p < stop and documents[p] >> SHIFT == w:
-                    high = max(high, impacts[p])
-                    p += 1
-                bound[w] += high
+    for t in own[:rare]:
+        for p in range(indptr[t], indptr[t + 1]):
+            w, j = documents[p] >> SHIFT, documents[p] & LAST
+            s = total[w, j] + max(impacts[p], TINY)
+            total[w, j] = s
+            bound[w] = max(bound[w], s)
+    for t in own[rare:]:
+        high = ceiling[row[t]]
+        for w in range(bound.size):
+            bound[w] += high[w]
 
 
 @njit(nogil=True, cache=True)
-def _kth_largest(values, leading):
-    """The k-th largest value above 0, or 0 if there are fewer.  leading: (k,) scratch."""
-    leading[:] = 0
-    last = leading.size - 1
-    bar = leading[last]
-    for v in values:
-        if v > bar:
-            j = last
-            while j > 0 and leading[j - 1] < v:
-                leading[j] = leading[j - 1]
-                j -= 1
-            leading[j] = v
-            bar = leading[last]
-    return bar
+def _lift(leading, value):
+    """Keep the k largest values, falling."""
+    j = leading.size - 1
+    if value > leading[j]:
+        while j > 0 and leading[j - 1] < value:
+            leading[j] = leading[j - 1]
+            j -= 1
+        leading[j] = value
 
 
 @njit(nogil=True, cache=True)
-def _open_window(w, words, indptr, documents, impacts, row, start, ceiling, first, stop, rest):
-    """Where each word's documents of window w lie (first:stop), and what the words from i on can
-    add there (rest: one more than words)."""
-    rest[words.size] = 0
-    for i in range(words.size - 1, -1, -1):
-        r = row[words[i]]
-        if r >= 0:
-            p = indptr[words[i]]
-            first[i], stop[i] = p + start[r, w], p + start[r, w + 1]
-            high = np.float64(ceiling[r, w])
-        else:                                       # a short list: find the window by bisection
-            p, end = indptr[words[i]], indptr[words[i] + 1]
-            while p < end:
-                middle = (p + end) >> 1
-                if documents[middle] >> SHIFT < w:
-                    p = middle + 1
-                else:
-                    end = middle
-            first[i], end, high = p, indptr[words[i] + 1], 0.0
-            while p < end and documents[p] >> SHIFT == w:
-                high = max(high, np.float64(impacts[p]))
-                p += 1
-            stop[i] = p
-        rest[i] = rest[i + 1] + high
-
-
-@njit(nogil=True, cache=True)
-def _score_windows(low, high, words, indptr, documents, impacts, row, start, ceiling, bound, slop,
-                   first, stop, at, rest, where, best):
-    """Score the documents of the windows with low <= bound < high that can be results.
-
-    A document is scored when it is met in the rarest of its lists, if its impact there and what
-    the words still to come can add reach the bar.
-    """
-    last, m = best.size - 1, words.size
-    bar = best[last] if where[last] >= 0 else -np.inf
-    for w in range(bound.size):
-        if not (low <= bound[w] < high) or bound[w] * slop < bar or bound[w] == 0:
+def _open_windows(chosen, rows, level, scale, total, bound, slop, positive, leading, high,
+                  found, ceilings, m):
+    """Add the documents of the chosen windows that may be results to the m found, with the most
+    that they can score -> the new m.  leading: the k best of the least that they score."""
+    last, loss = leading.size - 1, scale[rows].sum()                   # rounded up by at most loss
+    bar = leading[last] / slop
+    for w in chosen:
+        if bound[w] < bar:
             continue
-        _open_window(w, words, indptr, documents, impacts, row, start, ceiling, first, stop, rest)
-        for i in range(m):
-            if rest[i] * slop < bar:
-                break                               # no word is left that lifts a new document
-            least = bar - rest[i + 1] - (abs(bar) + rest[i + 1]) * (slop - 1)
-            at[:] = first                           # the last look-up in each list
-            for p in range(first[i], stop[i]):
-                if impacts[p] < least:
-                    continue
-                s, d, j = impacts[p], documents[p], 0
-                while j < m:                        # the other words of this document
-                    if j != i:
-                        while at[j] < stop[j] and documents[at[j]] < d:
-                            at[j] += 1
-                        if at[j] < stop[j] and documents[at[j]] == d:
-                            if j < i:
-                                break               # it was met in a rarer list
-                            s += impacts[at[j]]
-                        if j > i and s + rest[j + 1] + (abs(s) + rest[j + 1]) * (slop - 1) < bar:
-                            break
-                    j += 1
-                if j == m and (where[last] < 0 or s > bar or s == bar and d < where[last]):
-                    _insert(best, where, s, d)
-                    if where[last] >= 0:
-                        bar = best[last]
-                        least = bar - rest[i + 1] - (abs(bar) + rest[i + 1]) * (slop - 1)
+        bound[w] = 0                                # once is enough
+        for j in range(high.size):                  # (64,), no constant: so LLVM makes vectors
+            high[j] = total[w, j]
+        for r in rows:
+            unit = scale[r]
+            for j in range(high.size):
+                high[j] += np.float32(level[r, w, j]) * unit
+        hit = 0
+        for j in range(high.size):
+            hit |= np.int32(high[j] >= bar)
+        if hit == 0:
+            continue
+        for j in range(high.size):
+            if high[j] >= bar:
+                found[m], ceilings[m] = w * SIZE + j, high[j]
+                m += 1
+                if positive:
+                    _lift(leading, high[j] / slop - loss)
+                    bar = leading[last] / slop
+    return m
+
+
+@njit(nogil=True, cache=True)
+def _add(s, d, own, indptr, documents, impacts, row, start):
+    """s and the document's impacts of some words, added in their order, in float32."""
+    for t in own:
+        p, end, r, w = indptr[t], indptr[t + 1], row[t], d >> SHIFT
+        if r >= 0:
+            p, end = p + start[r, w], p + start[r, w + 1]
+        stop = end
+        while p < end:
+            middle = (p + end) >> 1
+            if documents[middle] < d:
+                p = middle + 1
+            else:
+                end = middle
+        if p < stop and documents[p] == d:
+            s += impacts[p]
+    return s
 
 
 @njit(nogil=True, cache=True)
 def _search_some(starts, words, first, step, indptr, documents, impacts, row, start, ceiling,
-                 where, best):
+                 level, scale, positive, where, best):
     """The queries first, first + step, ...; query i owns words[starts[i]:starts[i + 1]]."""
-    bound = np.empty(ceiling.shape[1], np.float32)
-    leading = np.empty(best.shape[1], np.float32)
+    windows, k = ceiling.shape[1], best.shape[1]
+    bound, leading = np.empty(windows, np.float32), np.empty(k, np.float32)
+    total, high = np.zeros((windows, SIZE), np.float32), np.empty(SIZE, np.float32)
+    found, ceilings = np.empty(total.size, np.int32), np.empty(total.size, np.float32)
     for i in range(first, starts.size - 1, step):
-        own = words[starts[i]:starts[i + 1]].copy()
-        for a in range(1, own.size):                # rare words first, ties by id
-            t, j = own[a], a
-            df = indptr[t + 1] - indptr[t]
-            while j > 0:
-                other = indptr[own[j - 1] + 1] - indptr[own[j - 1]]
-                if other < df or (other == df and own[j - 1] <= t):
-                    break
-                own[j] = own[j - 1]
-                j -= 1
-            own[j] = t
-        scratch = (np.empty(own.size, np.int64), np.empty(own.size, np.int64),
-                   np.empty(own.size, np.int64), np.empty(own.size + 1, np.float64))
-        slop = 1 + 2e-7 * (own.size + 1)            # what float32 sums may round away
-        _bound(own, indptr, documents, impacts, row, ceiling, bound)
-        likely = _kth_largest(bound, leading)       # the likely winners first: they raise the bar
-        _score_windows(likely, np.inf, own, indptr, documents, impacts, row, start, ceiling, bound,
-                       slop, *scratch, where[i], best[i])
-        _score_windows(0.0, likely, own, indptr, documents, impacts, row, start, ceiling, bound,
-                       slop, *scratch, where[i], best[i])
+        own = _rare_first(words[starts[i]:starts[i + 1]], indptr)
+        rare = 0
+        while rare < own.size and row[own[rare]] < 0:
+            rare += 1
+        slop = np.float32(1 + 1e-6 * (own.size + 1))        # what float32 sums may round away
+        window = (row[own[rare:]], level, scale, total, bound, slop, positive, leading, high,
+                  found, ceilings)
+        _bound(own, rare, indptr, documents, impacts, row, ceiling, total, bound)
+        leading[:] = TINY / 2
+        for v in bound:
+            _lift(leading, v)
+        likely = np.flatnonzero(bound >= leading[-1])       # the likely winners first: they raise
+        leading[:] = TINY / 2                               # the bar
+        m = _open_windows(likely, *window, 0)
+        m = _open_windows(np.flatnonzero(bound >= leading[-1] / slop), *window, m)
+        known = rare if positive else 0             # the words whose sum total holds
+        for d in found[:m][ceilings[:m] >= leading[-1] / slop]:
+            s = total[d >> SHIFT, d & LAST] if known else np.float32(0)
+            s = _add(s, d, own[known:], indptr, documents, impacts, row, start)
+            if where[i, -1] < 0 or s > best[i, -1] or s == best[i, -1] and d < where[i, -1]:
+                _insert(best[i], where[i], s, d)
+        for t in own[:rare]:
+            for p in range(indptr[t], indptr[t + 1]):
+                total[documents[p] >> SHIFT, documents[p] & LAST] = 0
 
 
 def search(postings, queries, k):

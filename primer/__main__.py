@@ -1,4 +1,4 @@
-"""`python -m primer`: the tour; `claims`, `data`, `search` besides.  Thin: it calls and prints."""
+"""`python -m primer`: the tour; `claims`, `data`, `search`, `gpu` besides.  It calls and prints."""
 import argparse
 import importlib
 import json
@@ -137,6 +137,22 @@ def highlight(text, terms):
     return re.sub(words, lambda m: f"{left}{m.group()}{right}", text, flags=re.IGNORECASE)
 
 
+def prove_kernels(arguments):
+    """Check every CUDA kernel, on a GPU or without one; exit status 1 if one is wrong."""
+    from kernels.emulator import gpu
+
+    def progress(items, words):
+        return tqdm(items, desc=words, unit="", leave=False, disable=None)
+
+    found = gpu.report(progress)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print("\n".join(gpu.lines(found)))
+    if found["failures"]:
+        raise SystemExit(1)
+
+
 def manage_data(arguments):
     if arguments.action == "list":
         for row in data.listing():
@@ -175,6 +191,9 @@ def parser():
     command.add_argument("--backend", choices=["numpy", "numba"], default="numba")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=search)
+    command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=prove_kernels)
     return main
 
 

@@ -1,6 +1,7 @@
 """What every test file uses: Hypothesis settings, back ends, the one comparison."""
-import importlib
+import functools
 import importlib.util
+import inspect
 import os
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 import kernels
+from kernels import emulator
+from kernels.emulator import nvrtc
 from primer.exercises.kit import difference
 
 # deadline=None: a first call compiles, and compile time is no flaw of the function.
@@ -19,27 +22,86 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def missing(backend):
-    """Why a back end cannot run here, or None."""
-    module = {"numpy": "numpy", "numba": "numba", "cuda": "cupy"}[backend]
-    return None if importlib.util.find_spec(module) else f"{module} is not installed"
+    """Why a back end, or what else a test needs, cannot run here, or None."""
+    if backend in ("emulated", "nvrtc"):
+        try:
+            (emulator if backend == "emulated" else nvrtc).compiler()
+        except RuntimeError as error:
+            return str(error)
+        return None
+    if backend == "cuda":
+        return None if kernels.has_gpu() else "there is no NVIDIA GPU that CuPy can use"
+    return None if importlib.util.find_spec(backend) else f"{backend} is not installed"
 
 
-def backends(chapter, *functions):
+def required(name):
+    """Whether REQUIRE names it; "cuda" asks for all that proves the CUDA twins without a GPU."""
+    return name in os.environ.get("REQUIRE", "").split(",")
+
+
+def needs(*tools):
+    """Mark for tests that need "emulated" or "nvrtc": a printed skip without it.
+
+    Raises RuntimeError if REQUIRE names cuda and one is missing.
+    """
+    why = next(filter(None, map(missing, tools)), None)
+    if why and required("cuda"):
+        raise RuntimeError(f"REQUIRE asks for cuda, but {why}")
+    return pytest.mark.skipif(bool(why), reason=str(why))
+
+
+class InOrder:
+    """An emulated twin whose kernels always run in one of the emulator's orders of threads."""
+
+    def __init__(self, module, order):
+        vars(self).update(module=module, order=order)
+
+    def __getattr__(self, name):
+        value = getattr(self.module, name)
+        if not inspect.isfunction(value):
+            return value
+
+        @functools.wraps(value)
+        def ordered(*arguments, **keywords):
+            with emulator.running(**self.order):
+                return value(*arguments, **keywords)
+        return ordered
+
+    def __setattr__(self, name, value):
+        setattr(self.module, name, value)
+
+    def __delattr__(self, name):
+        delattr(self.module, name)
+
+
+def emulated(backend):
+    """Whether a back end is a CUDA twin on the emulator, thousands of times slower than others."""
+    return isinstance(backend, InOrder)
+
+
+def backends(chapter, *functions, orders=emulator.ORDERS[:1]):
     """pytest parameters: every module that implements `functions` of a chapter, numpy first.
 
+    The CUDA twin runs on the emulator, once for each of the orders, and on a GPU if there is one.
     A back end that cannot run here is a printed skip, or an error if REQUIRE names it.
     """
     out = []
     for name in kernels.available(chapter):
+        if name == "cuda" and missing(name):
+            continue                                         # "emulated" comes next
         why = missing(name)
-        if why and name in os.environ.get("REQUIRE", ""):
-            raise RuntimeError(f"REQUIRE names {name}, but {why}")
+        if why and required("cuda" if name == "emulated" else name):
+            raise RuntimeError(f"REQUIRE asks for {name}, but {why}")
         if why:
             out.append(pytest.param(None, id=name, marks=pytest.mark.skip(reason=why)))
             continue
-        module = importlib.import_module(
-            f"primer.{chapter}" if name == "numpy" else f"kernels.{chapter}_{name}")
-        if all(hasattr(module, f) for f in functions):
+        module = kernels.twin(chapter, name)
+        if not all(hasattr(module, f) for f in functions):
+            continue
+        if name == "emulated":
+            out += [pytest.param(InOrder(module, order), id="-".join(
+                map(str, (name, *order.values())))) for order in orders]
+        else:
             out.append(pytest.param(module, id=name))
     return out
 
@@ -49,9 +111,10 @@ def every_backend(chapter, *functions):
     return pytest.mark.parametrize("backend", backends(chapter, *functions))
 
 
-def every_twin(chapter, *functions):
-    """Decorator: the same without the reference; sizes that people get wrong go with it."""
-    return pytest.mark.parametrize("backend", backends(chapter, *functions)[1:])
+def every_twin(chapter, *functions, orders=emulator.ORDERS):
+    """Decorator: the same without the reference, and emulated ones in every order of threads;
+    sizes that people get wrong go with it.  orders=(): large data, not for the emulator."""
+    return pytest.mark.parametrize("backend", backends(chapter, *functions, orders=orders)[1:])
 
 
 EDGE_SIZES = (0, 1, 31, 32, 33, 127, 129)         # around a warp and a block

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, assert_gradient, every_backend, every_twin
+from conftest import EDGE_SIZES, assert_close, assert_gradient, emulated, every_backend, every_twin
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from parity.ch01_geometry import QUERIES, RIDGE, K, rows
 
+from kernels import emulator
 from primer import ch01_geometry as chapter
 from primer import claims, data
 from primer.ch01_geometry import (
@@ -212,7 +213,8 @@ def test_the_order_of_rows_does_not_matter(backend, queries, X, order):
 def test_equal_rows_tie_wherever_they_stand(backend, dtype):
     """A BLAS product gives equal rows scores that differ in the last bit: these must not."""
     rng = np.random.default_rng(7)
-    for d, n in ((64, 5), (100, 33), (128, 127), (300, 1025)):
+    sizes = (64, 5), (100, 33), (128, 127), (300, 1025)
+    for d, n in sizes[:2 if emulated(backend) else None]:
         X = np.tile(rng.standard_normal(d).astype(dtype), (n, 1))
         indices, scores = backend.top_k(rng.standard_normal((3, d)).astype(dtype), X, 4)
         assert indices.tolist() == [[0, 1, 2, 3]] * 3 and np.ptp(scores, axis=1).max() == 0
@@ -464,10 +466,11 @@ def clouds(n, d, dtype, seed=0):
 @pytest.mark.parametrize("n", (*EDGE_SIZES, 5000))
 @pytest.mark.parametrize("q", (0, 1, 2, 33, 129))
 def test_a_search_twin_equals_the_reference(backend, dtype, n, q):
+    n, few = (min(n, 300), 1) if emulated(backend) else (n, 3)
     for X, Q in ((clouds(n, 5, dtype), clouds(q, 5, dtype, 1)),
                  (np.random.default_rng(n).standard_normal((n, 17)).astype(dtype),
-                  np.random.default_rng(q).standard_normal((q, 17)).astype(dtype))):
-        for k in (1, 10, 200):
+                  np.random.default_rng(q).standard_normal((q, 17)).astype(dtype)))[:few]:
+        for k in (10, 1, 200)[:few]:
             want, got = chapter.top_k(Q, X, k), backend.top_k(Q, X, k)
             assert_close(got[0], want[0])
             assert_close(got[1], want[1], rtol=1e-12 if dtype is np.float64 else 1e-6)
@@ -491,6 +494,7 @@ def test_a_search_twin_takes_rows_as_they_come(backend):
 @pytest.mark.parametrize("d", (1, 2, 3, 9, 20_001))
 def test_a_search_twin_crosses_its_blocks(backend, d):
     """Of queries; and, for long rows, strips that hold only a few of them."""
+    d = min(d, 600) if emulated(backend) else d
     X, Q = clouds(130, d, np.float32), clouds(70, d, np.float32, 1)
     for got, want in zip(backend.top_k(Q, X, 5), chapter.top_k(Q, X, 5), strict=True):
         assert_close(got, want)
@@ -533,8 +537,9 @@ def test_a_search_twin_takes_tiny_and_huge_spaces(backend, dtype, scale):
 @pytest.mark.parametrize("K", (1, 2, 31, 33))
 def test_a_kmeans_twin_equals_the_reference(backend, dtype, n, K):
     tolerance = dict.fromkeys(("rtol", "atol"), 1e-9 if dtype is np.float64 else 1e-5)
-    for X in (clouds(n, 3, dtype),
-              np.random.default_rng(n).standard_normal((n, 17)).astype(dtype)):
+    n, few, most = (min(n, 300), 1, 2) if emulated(backend) else (n, 2, 6)
+    for X in (np.random.default_rng(n).standard_normal((n, 17)).astype(dtype),
+              clouds(n, 3, dtype))[:few]:
         centroids = np.concatenate([X[::-1][:K], X[:1] + dtype(0.25), X[:1] * 0 + 1])[:K]
         if n:
             want, got = chapter.kmeans_assign(X, centroids), backend.kmeans_assign(X, centroids)
@@ -544,7 +549,7 @@ def test_a_kmeans_twin_equals_the_reference(backend, dtype, n, K):
         if n >= K:
             assert_close(backend.kmeans_update(X, want[0], K), chapter.kmeans_update(X, want[0], K),
                          **tolerance)
-            two = [m.kmeans(X, K, np.random.default_rng(5), 6) for m in (chapter, backend)]
+            two = [m.kmeans(X, K, np.random.default_rng(5), most) for m in (chapter, backend)]
             for want, got in zip(*two, strict=True):
                 assert_close(got, want, **tolerance)
             assert two[0][0].dtype == two[1][0].dtype == dtype
@@ -566,3 +571,50 @@ def test_a_kmeans_twin_survives_overflow(backend):
     with np.errstate(over="ignore"):                    # squared distances beyond float32
         got, want = backend.kmeans_assign(X, X[:2]), chapter.kmeans_assign(X, X[:2])
     assert got[0].tolist() == want[0].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("path", ("g++", "ptx"))
+@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+def test_a_cuda_twin_crosses_its_blocks(order, path):
+    """Shares of rows that are merged, buffers that fill, more neighbours than a selector keeps,
+    centroids beyond one tile, all with ties; and a merge of fewer keys than it is asked for."""
+    twin = emulator.load("ch01_geometry")
+    X, Q = clouds(2100, 3, np.float32), clouds(2, 3, np.float32, 1)
+    with emulator.running(path=path, **order):
+        for q, x, k in ((Q, X, 3), (Q, X[:1100], 1030), (Q.astype(np.float64), X[:1100], 3)):
+            for got, want in zip(twin.top_k(q, x, k), chapter.top_k(q, x, k), strict=True):
+                assert_close(got, want)
+        for x in (X[:70], X[:70].astype(np.float64)):
+            for got, want in zip(twin.kmeans_assign(x, X[900:1100]),
+                                 chapter.kmeans_assign(x, X[900:1100]), strict=True):
+                assert_close(got, want)
+        labels = np.arange(2100) % 7 // 3
+        assert_close(twin.kmeans_update(X, labels, 3), chapter.kmeans_update(X, labels, 3))
+        keys = np.arange(2048 * 5, dtype=np.uint64).reshape(1, -1)
+        merged = twin._merge_top_k(twin.cp.asarray(keys[:, ::-1].copy()), 900).get()
+        assert (merged == keys[:, :-901:-1]).all()
+        assert twin._merge_top_k(twin.cp.asarray(keys[:, :2]), 4).get().tolist() == [[1, 0, 0, 0]]
+
+
+@every_dtype
+def test_a_cuda_twin_takes_device_arrays(dtype):
+    """They are not uploaded, one download brings the answer, and bad numbers are found there."""
+    twin = emulator.load("ch01_geometry")
+    X = np.random.default_rng(0).standard_normal((140, 3)).astype(dtype)
+    Q, D = twin.cp.asarray(X[:4]), twin.cp.asarray(X)
+    for name, device, host in (("top_k", (Q, D, 5), (X[:4], X, 5)), ("nearest", (Q, D, 5),
+                               (X[:4], X, 5)), ("kmeans_assign", (D, Q), (X, X[:4]))):
+        with emulator.running() as log:
+            found = getattr(twin, name)(*device)
+        assert (log.count.uploads, log.count.downloads) == (0, 1)
+        for got, want in zip(found, getattr(chapter, name)(*host), strict=True):
+            assert_close(got, want, rtol=1e-6)
+        X[7] = np.nan
+        with pytest.raises(ValueError, match="X: expected finite"):
+            getattr(twin, name)(*(twin.cp.asarray(X) if a is D else a for a in device))
+        X[7] = D[7].get()
+    with emulator.running() as log:
+        history = twin.kmeans(D, 3, None, 4, start=X[:3])[3]
+    assert log.count.downloads == len(history)                # one an iteration, and the labels
+    with pytest.raises(ValueError, match="X: row 139"):
+        twin.nearest(Q, twin.cp.asarray(np.concatenate([X[:139], 0 * X[:1]])), 2)

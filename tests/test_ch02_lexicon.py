@@ -11,6 +11,7 @@ from conftest import EDGE_SIZES, assert_close, every_backend, every_twin
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import emulator
 from primer import claims, data
 from primer.ch02_lexicon import (
     ROOT,
@@ -430,6 +431,39 @@ def test_a_source_must_be_a_node(backend, sources):
     _, indptr, indices = hypernym_arrays({"a": [], "b": ["a"], "c": ["a"]})
     with pytest.raises(ValueError, match="sources: expected node numbers from 0 to 2"):
         backend.path_lengths(indptr, indices, sources)
+
+
+def hard_hierarchies():
+    """A node with 600 children, a chain of 40, and two ways up of unlike length that cross."""
+    star = {0: []} | {i: [0] for i in range(1, 600)}
+    chain = {i: [i - 1] if i else [] for i in range(40)}
+    crossing = {0: [], 1: [0], 2: [1], 3: [2], 4: [3, 0], 5: [4, 4, 1], 6: [5, 2], 7: [], 8: [7, 6]}
+    return star, chain, crossing, random_hierarchy(300, 1)
+
+
+@pytest.mark.parametrize("path", ["g++", "ptx"])
+@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+def test_no_order_of_threads_changes_a_length(order, path):
+    twin = emulator.load("ch02_lexicon")
+    for parents in hard_hierarchies():
+        _, indptr, indices = hypernym_arrays(parents)
+        sources = np.arange(len(parents) - 1, -1, -(len(parents) // 8))
+        with emulator.running(path=path, **order):
+            got = twin.path_lengths(indptr, indices, sources)
+        assert_close(got, path_lengths(indptr, indices, sources))
+
+
+@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+def test_cuda_searches_in_little_memory_and_waits_once(monkeypatch, order):
+    """Two blocks, or one, search for nine sources, one after another; none for no source."""
+    twin, (_, indptr, indices) = emulator.load("ch02_lexicon"), hypernym_arrays(
+        random_hierarchy(129, 2))
+    for name, value, sources in (("BLOCKS", 2, 9), ("SCRATCH", 0, 9), ("BLOCKS", 2, 0)):
+        monkeypatch.setattr(twin, name, value)
+        with emulator.running(**order) as log:
+            got = twin.path_lengths(indptr, indices, np.arange(sources))
+        assert_close(got, path_lengths(indptr, indices, np.arange(sources)))
+        assert (log.count.downloads, log.count.launches) == ((1, 3) if sources else (0, 0))
 
 
 # Figures.

@@ -5,17 +5,22 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, every_backend, every_twin
+from conftest import EDGE_SIZES, assert_close, backends, emulated, every_backend, every_twin
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import primer.ch03_bow as reference
+from kernels import emulator
 from primer.ch01_geometry import cosine
 from primer.data import load_texts, sotu_paragraphs
 
 counting = every_backend("ch03_bow", "bag_of_words", "count_matrix")
 twin_counting = every_twin("ch03_bow", "bag_of_words", "count_matrix")
+numba_counting = pytest.mark.parametrize("backend", [         # it has blocks and threads of the CPU
+    p for p in backends("ch03_bow", "bag_of_words", "count_matrix") if p.id == "numba"])
+every_order = pytest.mark.parametrize("order", [              # of the threads, on both paths
+    order | {"path": path} for order in emulator.ORDERS for path in ("g++", "ptx")], ids=str)
 
 words = st.sampled_from("the The cat sat on mat dog log a i u.k don't naïve ΟΔΟΣ İz 猫".split())
 documents = st.lists(st.lists(words, max_size=9).map(" ".join), min_size=1, max_size=5)
@@ -314,7 +319,7 @@ def test_twin_counts_the_same_of_anything(backend, corpus):
     assert_twin_counts(backend, corpus)
 
 
-@twin_counting
+@numba_counting
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 200])
 @pytest.mark.parametrize("block", [1, 64, 500, 1 << 22])
 def test_threads_and_blocks_change_nothing(backend, monkeypatch, threads, block):
@@ -323,7 +328,7 @@ def test_threads_and_blocks_change_nothing(backend, monkeypatch, threads, block)
     assert_twin_counts(backend, ["", *made_up(33, block, size=8), ""])
 
 
-@twin_counting
+@numba_counting
 def test_set_num_threads_changes_nothing(backend):
     texts, most = made_up(129, 5), numba.get_num_threads()
     try:
@@ -334,7 +339,7 @@ def test_set_num_threads_changes_nothing(backend):
         numba.set_num_threads(most)
 
 
-@twin_counting
+@numba_counting
 @pytest.mark.parametrize("around", [-1, 0, 1])
 def test_documents_around_the_block_size(backend, monkeypatch, around):
     monkeypatch.setattr(backend, "BLOCK", 64)
@@ -347,14 +352,14 @@ def test_documents_around_the_block_size(backend, monkeypatch, around):
 @pytest.mark.parametrize("letter", ["x", "é", "猫"])
 def test_a_huge_word(backend, letter):
     """Over 100 KB, longer than the room first made; another that differs in the last letter."""
-    huge = letter * 150_000
+    huge = letter * (3_000 if emulated(backend) else 150_000)
     assert_twin_counts(backend, [f"a {huge} b", f"{huge}z c {huge.upper()}", huge, "a b c"])
 
 
 @twin_counting
 def test_more_words_than_the_table_first_holds(backend):
     texts = [" ".join(f"w{i}" if i % 2 else f"longer_word_{i}" for i in range(a, a + 4000))
-             for a in range(0, 40_000, 2000)]
+             for a in range(0, 4_000 if emulated(backend) else 40_000, 2000)]
     assert_twin_counts(backend, texts)
     assert_twin_counts(backend, [" ".join(texts)])
 
@@ -396,3 +401,67 @@ def test_twin_multiplies_the_same(backend, n, dtype):
     w = rng.standard_normal(33)
     assert_close(backend.csr_dot(X, w), reference.csr_dot(X, w))
     assert_close(backend.csr_dot(X, np.arange(33)), reference.csr_dot(X, np.arange(33)))
+
+
+# ---- the CUDA twin, on the emulator --------------------------------------------------------------
+
+def around_a_block():
+    """Words and letters that lie across the 1024 bytes of a block; one word all over, many rows."""
+    across = [f"{'x' * (1019 + k)} é猫𝐀b sat {'y' * 1100}" for k in range(6)]
+    return ["", *across, *["the"] * 300, *["a", ""] * 200, "the cat THE Cat the", " the"]
+
+
+@every_order
+def test_no_order_of_threads_changes_a_count(order):
+    twin = emulator.load("ch03_bow")
+    with emulator.running(**order):
+        assert_twin_counts(twin, around_a_block())
+        assert_twin_counts(twin, made_up(33, 7, size=8))
+        assert_twin_counts(twin, ["a"] * 1500)          # as many pairs as the bytes can hold, and
+        assert_twin_counts(twin, [" ".join("_9876543210zyxwvutsrqponmlkjihgfedcbA")])   # words
+
+
+@every_order
+def test_no_order_of_threads_changes_a_product(order):
+    twin, rng = emulator.load("ch03_bow"), np.random.default_rng(3)
+    table = rng.integers(1, 9, (41, 129)) * (rng.random((41, 129)) < rng.random((41, 1)) ** 3)
+    table[[0, 7, 40]] = 0
+    w = rng.standard_normal(129)
+    for dtype in (np.int32, np.int64, np.float32, np.float64):
+        X = sparse(table.astype(dtype))
+        with emulator.running(**order):
+            assert_close(twin.csr_dot(X, w), reference.csr_dot(X, w))
+    with emulator.running(**order):
+        assert_close(twin.csr_dot(sparse(np.zeros((3, 129), np.int32)), w), np.zeros(3))
+
+
+def test_cuda_leaves_out_what_no_text_can_hold():
+    """Capitals, gaps and emptiness in the vocabulary count 0; so does what is no str."""
+    known = ["the", "The", "", "u.k", "a\nthe", "É", "é", "\ud800", 7, None, b"the", "οδος", "u"]
+    texts = ["The the É é u.k a\nthe 7 None", "ΟΔΟΣ \ud800 the", ""]
+    vocabulary = {word: i for i, word in enumerate(known)}
+    want = reference.count_matrix(texts, vocabulary)
+    assert_same(emulator.load("ch03_bow").count_matrix(texts, vocabulary), want)
+
+
+def test_cuda_waits_twice_at_most():
+    """Once for the sizes, once for the result; a product only once."""
+    twin, texts = emulator.load("ch03_bow"), made_up(33, 1)
+    vocabulary, X = reference.bag_of_words(texts)
+    for call, waits, launches in (
+            (lambda: twin.bag_of_words(texts), 2, 6), (lambda: twin.bag_of_words(["", "."]), 1, 1),
+            (lambda: twin.count_matrix(texts, vocabulary), 2, 4),
+            (lambda: twin.csr_dot(X, np.ones(len(vocabulary))), 1, 1)):
+        with emulator.running() as log:
+            call()
+        assert (log.count.downloads, log.count.launches) == (waits, launches)
+
+
+def test_cuda_refuses_texts_beyond_its_numbers(monkeypatch):
+    twin = emulator.load("ch03_bow")
+    monkeypatch.setattr(twin, "LIMIT", 20)
+    assert list(twin.bag_of_words(["word " * 3])[0]) == ["word"]
+    for call in (lambda: twin.bag_of_words(["word " * 4]),
+                 lambda: twin.count_matrix(["word"], {"x" * 20: 0})):
+        with pytest.raises(ValueError, match="documents: expected at most 20 bytes of UTF-8.*got"):
+            call()

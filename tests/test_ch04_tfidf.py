@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import primer.ch04_tfidf as reference
+from kernels import emulator
 from primer.ch03_bow import CSR, bag_of_words, count_matrix, to_dense, transpose
 from primer.ch04_tfidf import (
     idf_plain,
@@ -342,3 +343,18 @@ def test_inputs_are_left_alone(backend):
     backend.weigh_columns(X, np.ones(33))
     for now, then in zip(X[:3], before, strict=True):
         assert np.array_equal(now, then)
+
+
+@pytest.mark.parametrize("path", ["g++", "ptx"])
+@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+def test_cuda_gives_short_and_long_rows_their_groups(order, path):
+    """4, 8, 16 or 32 threads a row, and rows that are longer than that."""
+    twin = emulator.load("ch04_tfidf")
+    with emulator.running(path=path, **order):
+        for n, columns in ((1, 33), (31, 7), (33, 33), (127, 70), (129, 200), (9, 2000)):
+            X = made_up(n, columns)
+            assert np.array_equal(twin.document_frequency(X), reference.document_frequency(X))
+            assert np.array_equal(twin.row_sums(X), reference.row_sums(X))
+            got, want = (m.tfidf(X, idf=idf_smooth) for m in (twin, reference))
+            assert np.array_equal(got.data, want.data)
+            assert_close(twin.unit_rows(got).data, reference.unit_rows(want).data, rtol=1e-14)

@@ -8,6 +8,7 @@ from conftest import EDGE_SIZES, assert_close, every_backend, every_twin
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import emulator
 from primer import ch05_bm25 as chapter
 from primer import claims, data
 from primer.ch03_bow import bag_of_words, csr_dot, to_dense
@@ -33,6 +34,7 @@ SATURATIONS = (saturation, saturation_lucene, saturation_bm25plus, saturation_bm
 K1, B = 1.2, 0.75
 every_search = every_backend("ch05_bm25", "build_postings", "search")
 every_twin_search = every_twin("ch05_bm25", "build_postings", "search")
+fast_twin_search = every_twin("ch05_bm25", "build_postings", "search", orders=())
 
 WORDS = [f"w{i}" for i in range(8)]
 CORPORA = st.lists(st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join), min_size=1,
@@ -528,6 +530,18 @@ def random_queries(rng, X, m, longest):
 
 
 @every_twin_search
+@pytest.mark.parametrize("n", sorted({*EDGE_SIZES, 63, 64, 65, 300} - {0}))
+def test_twin_equals_reference_around_its_blocks(backend, n):
+    rng = np.random.default_rng(n)
+    _, X = bag_of_words(random_texts(rng, n, 50, 12))
+    postings, own = chapter.build_postings(X), backend.build_postings(X)
+    equal_bits(own, postings)
+    queries = random_queries(rng, X, 8, 5)
+    for k in (2, 500):
+        equal_bits(backend.search(own, queries, k), chapter.search(postings, queries, k))
+
+
+@fast_twin_search
 @pytest.mark.parametrize("idf", IDFS)
 @pytest.mark.parametrize("n", sorted({*EDGE_SIZES, 63, 64, 65, 300} - {0}))
 def test_twin_equals_reference(backend, n, idf):
@@ -554,7 +568,7 @@ def test_twin_equals_reference_for_many_queries(backend, m):
     equal_bits(backend.search(postings, queries, 7), chapter.search(postings, queries, 7))
 
 
-@every_twin_search
+@fast_twin_search
 @pytest.mark.parametrize("seed", range(40))
 def test_twin_equals_reference_on_random_corpora(backend, seed):
     rng = np.random.default_rng(seed)
@@ -568,7 +582,7 @@ def test_twin_equals_reference_on_random_corpora(backend, seed):
         equal_bits(backend.search(postings, queries, k), chapter.search(postings, queries, k))
 
 
-@every_twin_search
+@fast_twin_search
 @pytest.mark.parametrize("texts", [
     [""], ["", "", ""], ["a"], ["a"] * 200, ["", *["a b"] * 130, ""], ["a b", *["b"] * 150],
     ["a " * 300, *["a"] * 100], [f"w{i}" for i in range(100)], [f"x w{i % 7}" for i in range(140)],
@@ -597,7 +611,7 @@ def threads():
     numba.set_num_threads(before)
 
 
-@every_twin("ch05_bm25", "build_postings", "search")
+@fast_twin_search
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_the_number_of_threads_changes_no_bit(backend, count, threads):
     import numba
@@ -651,7 +665,7 @@ NEAR_TIES = {
 }
 
 
-@every_twin_search
+@fast_twin_search
 @pytest.mark.parametrize("case", NEAR_TIES)
 @pytest.mark.parametrize("seed", range(6))
 def test_no_near_tie_is_lost_at_the_last_place(backend, case, seed):
@@ -677,7 +691,7 @@ def test_twin_equals_reference_on_any_postings(backend, seed, n, words, k, bits)
     equal_bits(backend.search(postings, queries, k), chapter.search(postings, queries, k))
 
 
-@every_twin_search
+@fast_twin_search
 def test_twin_equals_reference_on_the_addresses(backend, addresses):
     _, X = addresses
     postings = backend.build_postings(X)
@@ -697,3 +711,49 @@ def test_arguments_stay_as_they_are(backend):
     backend.search(postings, queries, 3)
     backend.build_postings(X, k1=0.5)
     assert before == [a.tobytes() for a in (*X[:3], *postings[:3], *queries)]
+
+
+@pytest.fixture(scope="module")
+def cuda():
+    """The CUDA twin, run by the emulator; what it keeps on its device is thrown away afterwards."""
+    return emulator.load("ch05_bm25")
+
+
+@pytest.mark.parametrize("path", ["g++", "ptx"])
+@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+def test_cuda_search_around_tiles_and_blocks(cuda, monkeypatch, order, path):
+    """2048 documents are a tile; a block may have several, and a launch not all queries.  Below
+    128 words of a query have their places kept; above 1024 results, the keys are sorted."""
+    rng = np.random.default_rng(3)
+    with emulator.running(path=path, **order):
+        for n, k in ((1, 1), (33, 5), (2047, 10), (2048, 1024), (2049, 1025), (5000, 10),
+                     (5000, 5000)):
+            postings = crafted(rng, n, 30, NEAR_TIES["both signs"])
+            queries = [rng.integers(0, 30, m) for m in (0, 1, 3, 150 if n == 2049 else 5)]
+            want = chapter.search(postings, queries, k)
+            for blocks, candidates in ((1, 1), (2048, 1 << 25)):
+                monkeypatch.setattr(cuda, "BLOCKS", blocks)
+                monkeypatch.setattr(cuda, "CANDIDATES", candidates)
+                equal_bits(cuda.search(postings, queries, k), want)
+
+
+@pytest.mark.parametrize("path", ["g++", "ptx"])
+@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+def test_cuda_builds_the_same_postings(cuda, order, path):
+    with emulator.running(path=path, **order):
+        for n in {*EDGE_SIZES, 300} - {0}:
+            _, X = bag_of_words(random_texts(np.random.default_rng(n), n, 60, 30))
+            equal_bits(cuda.build_postings(X, idf=idf_robertson),
+                       chapter.build_postings(X, idf=idf_robertson))
+
+
+def test_cuda_takes_the_postings_up_once_and_waits_once(cuda):
+    postings = crafted(np.random.default_rng(0), 3000, 9, [1, 2])
+    queries = [np.array([1, 2]), np.array([3])]
+    for uploads in (3, 1):
+        with emulator.running() as log:
+            cuda.search(postings, queries, 10)
+        assert (log.count.uploads, log.count.downloads) == (uploads, 1)
+    kept = len(cuda.ON_DEVICE)
+    del postings
+    assert len(cuda.ON_DEVICE) == kept - 1

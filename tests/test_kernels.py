@@ -1,12 +1,15 @@
 """Choosing a back end: what is there, what is not, and what is said."""
+import shutil
 import sys
 
 import numpy as np
 import pytest
-from conftest import assert_close, missing
+from conftest import assert_close, missing, needs
 
 import kernels
 import primer.ch05_bm25
+from kernels import emulator
+from kernels.emulator import fake_cupy
 
 
 def test_the_reference_is_a_back_end():
@@ -19,27 +22,55 @@ def test_a_twin_is_a_module_with_the_same_functions():
 
 
 def test_an_unwritten_twin_is_an_error():
-    with pytest.raises(ValueError, match="no 'cuda' twin; choose one of numpy, numba"):
-        kernels.twin("ch05_bm25", "cuda")
-    with pytest.raises(ValueError, match="no 'fortran' twin"):
+    with pytest.raises(ValueError, match="no 'fortran' twin; choose one of numpy, numba, cuda, emu"):
         kernels.twin("ch05_bm25", "fortran")
     with pytest.raises(ModuleNotFoundError):
         kernels.twin("ch99_none", "numpy")
 
 
-def test_a_twin_that_cannot_run_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "kernels.ch05_bm25_numba", raising=False)
-    with pytest.raises(RuntimeError, match="pip install numba"):
-        kernels.twin("ch05_bm25", "numba")
+@pytest.mark.parametrize("package, backend, words", [
+    ("numba", "numba", "pip install numba"), ("cupy", "cuda", "pip install cupy-cuda12x nvidia")])
+def test_a_twin_that_cannot_run_says_what_to_install(monkeypatch, package, backend, words):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"kernels.ch05_bm25_{backend}", raising=False)
+    with pytest.raises(RuntimeError, match=words):
+        kernels.twin("ch05_bm25", backend)
 
 
-def test_compiling_is_announced_once(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(kernels, "_HERE", tmp_path)
+@pytest.mark.skipif(bool(missing("cupy")), reason=str(missing("cupy")))
+def test_a_machine_without_a_gpu_is_offered_the_emulator(monkeypatch):
+    monkeypatch.setattr(kernels, "has_gpu", lambda: False)
+    with pytest.raises(RuntimeError, match='no NVIDIA GPU. twin."ch05_bm25", "emulated"'):
+        kernels.twin("ch05_bm25", "cuda")
+
+
+@needs("emulated")
+def test_the_emulated_twin_is_the_cuda_twin(monkeypatch, capsys):
+    monkeypatch.setattr(kernels, "_announced", set())
+    twin = kernels.twin("ch05_bm25", "emulated")
+    assert twin.__name__ == "kernels.ch05_bm25_cuda"
+    assert twin.cp is fake_cupy.module and sys.modules.get("cupy") is not twin.cp
+    assert "kernels.ch05_bm25_cuda" not in sys.modules
+    kernels.twin("ch05_bm25", "emulated")
+    assert capsys.readouterr().err.count("thread by thread") == 1
+
+
+def test_the_emulator_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    emulator.compiler.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="apt-get install g|Linux only"):
+            kernels.twin("ch05_bm25", "emulated")
+    finally:
+        emulator.compiler.cache_clear()
+
+
+def test_compiling_is_announced_once(monkeypatch, capsys):
     monkeypatch.setattr(kernels, "_announced", set())
     for _ in range(2):
-        kernels._announce_compiling("ch05_bm25")
-    assert capsys.readouterr().err.count("compiles") == 1
+        kernels._announce("ch05_bm25", "Numba compiles")
+    kernels._announce("ch04_tfidf", "Numba compiles", known=True)
+    assert capsys.readouterr().err == "ch05_bm25: Numba compiles\n"
 
 
 def test_shares_cut_evenly():
@@ -58,4 +89,6 @@ def test_in_threads_keeps_the_order():
 def test_missing_names_the_module(monkeypatch):
     assert missing("numpy") is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert missing("cuda") == "cupy is not installed"
+    assert missing("cupy") == "cupy is not installed"
+    monkeypatch.setattr(kernels, "has_gpu", lambda: False)
+    assert missing("cuda") == "there is no NVIDIA GPU that CuPy can use"

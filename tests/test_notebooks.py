@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import needs
 from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,9 @@ def load_build():
 
 
 build = load_build()
-each_source = pytest.mark.parametrize("source", build.sources(), ids=lambda s: s.stem)
+TOOLS = {"ch00_kernels": ("emulated", "nvrtc")}        # what a notebook needs besides Python
+each_source = pytest.mark.parametrize("source", [
+    pytest.param(s, id=s.stem, marks=needs(*TOOLS.get(s.stem, ()))) for s in build.sources()])
 
 
 def stored(source):
