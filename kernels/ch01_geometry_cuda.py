@@ -32,8 +32,7 @@ MODULE = cp.RawModule(code=cuda_source("ch01_top_k", "ch01_tiles", "ch01_geometr
 BLOCK, ROWS, COLUMNS, SIDE = 256, 32, 128, 32     # as in the .cu files
 TOP_K_LIMIT = 1024                                # the largest k of a selector
 BLOCKS = 512                                      # as many fill a GPU
-AT_ONCE = 2**24                                   # scores that are stored at a time
-QUERIES = 2**14                                   # of one launch: bounds the memory for their keys
+AT_ONCE, QUERIES = 2**24, 2**14                   # scores stored at a time; queries of one launch
 SIGN, SIZE, LOW = np.uint64(2**63), np.int64(2**63 - 1), np.uint64(2**32 - 1)     # bits of keys
 
 
@@ -251,10 +250,11 @@ def _sums(X, labels, K):
 
 
 def _means(X, labels, sums, counts):
-    """means_of; only an empty cluster asks for X and labels, from wherever they are."""
+    """means_of; only an empty cluster asks for X and labels, from where they are."""
     if counts.all():
         return means_of(np.empty((0, X.shape[1]), X.dtype), None, sums, counts)
-    return means_of(*(a.get() if isinstance(a, cp.ndarray) else a for a in (X, labels)), sums, counts)
+    host = (a.get() if isinstance(a, cp.ndarray) else a for a in (X, labels))
+    return means_of(*host, sums, counts)
 
 
 def kmeans_update(X, labels, K):
