@@ -19,7 +19,7 @@ We differ   The text divides by lengths without a word about zero vectors: ours 
             An empty cluster moves to the row farthest from its own mean.
 Relations   On unit rows (1.2) is 2 - 2 (1.3): dot, cosine and distance rank alike.  One-hot rows
             are sqrt(2) apart, with cosine 0.  Chapter 9 searches near b - a + c; 24 hurries top_k.
-Kernels     kernels/ch01_geometry_numba.py: top_k, nearest, kmeans_assign, kmeans_update, kmeans.
+Kernels     kernels/ch01_geometry_numba.py, ch01_geometry.cu: top_k, nearest, kmeans and its steps.
 """
 import numpy as np
 

@@ -26,7 +26,7 @@ We differ   The measures are NLTK's: instances count as hyponyms; where there ar
             word with related meanings (305-309), have only the root above both; but so have the
             bank and its building: a graph of kinds cannot tell related meanings from others.
 Relations   The measures of (2.2) order pairs alike.  With choose=max, (2.3) is 1 only if a = b.
-Kernels     kernels/ch02_lexicon_numba.py: path_lengths, one breadth-first search a source.
+Kernels     kernels/ch02_lexicon_numba.py, ch02_lexicon.cu: path_lengths, one search a source.
 """
 import difflib
 import math

@@ -17,7 +17,7 @@ We differ   The text strips punctuation and splits at spaces: `split_on_spaces` 
             as bags of words they are identical.
 Relations   A row is a document; a column is a word: its counts over the documents (line 1485).
             Chapter 4 weighs the entries, chapter 5 ranks by them.
-Kernels     kernels/ch03_bow_numba.py counts straight from bytes and multiplies by X.
+Kernels     kernels/ch03_bow_numba.py, ch03_bow.cu count straight from bytes, multiply by X.
 """
 import re
 from itertools import chain

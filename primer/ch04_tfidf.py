@@ -19,7 +19,7 @@ We differ   The text divides document 2 of its example by 5; it has four words, 
             [0.18, 0, 0.18] (line 1497), is [0.0811, 0, 0.1014].
 Relations   scikit-learn's TfidfVectorizer = raw tf, idf_smooth, unit rows.
             The idf of chapter 5 replaces ln(n / df) by odds.
-Kernels     kernels/ch04_tfidf_numba.py: df, weights and row norms in one pass each.
+Kernels     kernels/ch04_tfidf_numba.py, ch04_tfidf.cu: df, weights, row norms, a pass each.
 """
 import numpy as np
 

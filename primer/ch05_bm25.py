@@ -24,7 +24,7 @@ We differ   The text calls the scale of the term frequency logarithmic (line 552
 Relations   k1 = 0: the sum of the idf of the words present.  b = 0: length does not count.
             k1 -> infinity at b = 1: proportional to relative tf, chapter 4's (4.4).
             BM25L's idf, ln((n + 1) / (df + 1/2)), is (5.3) written in another way.
-Kernels     kernels/ch05_bm25_numba.py builds the postings and searches them in batches.
+Kernels     kernels/ch05_bm25_numba.py, ch05_bm25.cu build the postings, search them in batches.
 """
 from typing import NamedTuple
 
