@@ -144,7 +144,7 @@ def prove_kernels(arguments):
     def progress(items, words):
         return tqdm(items, desc=words, unit="", leave=False, disable=None)
 
-    found = gpu.report(progress)
+    found = gpu.report(progress, arguments.scale)
     if arguments.json:
         print(json.dumps(found, indent=1))
     else:
@@ -192,6 +192,8 @@ def parser():
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=search)
     command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
+    command.add_argument("--scale", type=int, metavar="N",
+                         help="size of the examples (default: 8 with a GPU, 1 without)")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=prove_kernels)
     return main

@@ -204,7 +204,7 @@ def compiled(request):
         if {"bug", "chapter"} & set(given):
             code = (edited(given["bug"]) if "bug" in given else
                     emulator.load(given["chapter"]).MODULE.code)
-            jobs.add((code, given["path"], "80", True, False))
+            jobs.add((code, given["path"], "80", True))
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda job: library(*job), sorted(jobs)))
 

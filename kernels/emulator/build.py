@@ -79,13 +79,13 @@ def _type(text, names):
     return f"{star}{const}{TYPES.get(word, '?')}"
 
 
-def library(code, path, arch, check, count):
+def library(code, path, arch, check):
     """The shared library that runs some CUDA C; compiled unless the cache has it -> Path.
 
-    count: count floating-point operations, which only the ptx path can.  Raises KernelError with
-    the compiler's words if it does not compile, RuntimeError if there is no g++.
+    Raises KernelError with the compiler's words if it does not compile, RuntimeError if there is
+    no g++.
     """
-    flags = (*(CHECKED if check else PLAIN), *(["-DEMU_COUNT"] if count else []))
+    flags = CHECKED if check else PLAIN
     text, names, static = _from_ptx(code, arch) if path == "ptx" else _from_cuda(code)
     text += f'\nextern "C" size_t emu_static_shared() {{ return {static}; }}\n' + "".join(
         f"EMU_EXPORT({name})\n" for name in names)

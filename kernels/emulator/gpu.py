@@ -26,7 +26,7 @@ from primer.exercises.kit import difference
 
 REPEATS = 20
 FLUSH = 256 << 20                      # bytes: more than the L2 of any GPU
-SCALE = 32                             # on a GPU the examples are this much larger
+SCALE = 8                              # of the examples on a GPU: counting larger ones is slow
 
 
 def survey():
@@ -46,23 +46,25 @@ def survey():
     return found
 
 
-def report(progress=lambda items, words: items):
+def report(progress=lambda items, words: items, scale=None):
     """Prove the kernels, time them if there is a GPU -> dict.
 
     It has measured, device, machine, failures (list of str) and kernels, a dict for each kernel
-    and architecture.  progress(items, words) -> items, shown as they are worked on.  Raises
-    RuntimeError if neither a GPU nor NVRTC and g++ are there.
+    and architecture.  progress(items, words) -> items, shown as they are worked on.  scale: size
+    of the examples, by default 1 without a GPU and 8 with one.  Raises RuntimeError if NVRTC or
+    g++ is missing, which count on a machine with a GPU too; ValueError for a scale below 1.
     """
+    if scale is not None and scale < 1:
+        raise ValueError(f"scale: expected at least 1, got {scale}")
     here = survey()
     measured = here["device"] is not None
-    if not measured:
-        nvrtc.compiler()
-        emulator.compiler()
+    nvrtc.compiler()
+    emulator.compiler()
+    scale = scale or (SCALE if measured else 1)
     architectures = [here["arch"]] if measured else nvrtc.ARCHITECTURES
     rows, failures = [], []
     for module in progress(nvrtc.shipped(), "twins"):
         chapter = module.twin.removesuffix("_cuda")
-        scale = SCALE if measured else 1
         runs, wrong = (on_device if measured else on_emulator)(chapter, scale)
         failures += wrong
         for arch in architectures:
@@ -115,7 +117,7 @@ def counted(chapter, scale, failures):
     """
     twin, runs = emulator.load(chapter), {}
     for name, arguments in examples(twin, scale):
-        with emulator.running(path="ptx", traffic=True) as log:
+        with emulator.running(path="ptx") as log:
             failures += compare(chapter, twin, name, arguments, "ptx")
         for kernel in {launch.kernel for launch in log.launches}:
             own = [launch for launch in log.launches if launch.kernel == kernel]

@@ -47,7 +47,7 @@ class Module:
         if path not in ("g++", "ptx"):
             raise ValueError(f"path: expected 'g++' or 'ptx', got {path!r}")
         self.check, self.traffic = check, traffic
-        self.file = library(code, path, arch, check, traffic and path == "ptx")
+        self.file = library(code, path, arch, check)
         self.lib = ctypes.CDLL(str(self.file))
         self.lib.emu_messages.restype = ctypes.c_char_p
         self.lib.emu_stats.restype = ctypes.POINTER(ctypes.c_uint64)

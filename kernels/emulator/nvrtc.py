@@ -225,9 +225,11 @@ def occupancy(figures, threads_per_block, dynamic_shared=0):
     """How full blocks of a kernel can make an SM -> Occupancy; 0.0 if not even one block fits.
 
     Each quarter of an SM has its own registers and takes whole warps. Where two things limit
-    alike, the first of threads, blocks, registers, shared is named.
+    alike, the first of threads, blocks, registers, shared is named.  An architecture that LIMITS
+    lacks, such as 87, counts as the one before it.
     """
-    threads, blocks, kib, kept, step = LIMITS[figures.arch]
+    known = max((a for a in LIMITS if int(a) <= int(figures.arch)), key=int, default="70")
+    threads, blocks, kib, kept, step = LIMITS[known]
     warps = -(-threads_per_block // 32)
     a_warp = -(-max(figures.registers, 1) * 32 // STEP) * STEP                 # registers
     shared = -(-(figures.shared + dynamic_shared + kept * 1024) // step) * step

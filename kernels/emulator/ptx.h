@@ -9,12 +9,8 @@
 #include "cuda.h"
 #include <cfenv>
 
-#ifdef EMU_COUNT
-extern "C" uint64_t emu_flops[2];      // in float32, in float64
+extern "C" uint64_t emu_flops[2];      // in float32, in float64: the ptx path counts them
 #define EMU_FLOPS(T, n) emu_flops[sizeof(T) == 8] += n
-#else
-#define EMU_FLOPS(T, n) (void)0
-#endif
 
 namespace ptx {
 typedef uint8_t u8;   typedef int8_t s8;   typedef u8 b8;
