@@ -77,7 +77,7 @@ def _download(arrays, proofs=()):
              for a, end in zip(parts, ends, strict=True)]
     for holds, (_, check, X, name) in zip(found[len(arrays):], proofs, strict=True):
         if not holds[0]:
-            check(X.get(), name)
+            check(X.get(), name)                        # sync: it raises
     return found[:len(arrays)]
 
 
@@ -253,7 +253,7 @@ def _means(X, labels, sums, counts):
     """means_of; only an empty cluster asks for X and labels, from where they are."""
     if counts.all():
         return means_of(np.empty((0, X.shape[1]), X.dtype), None, sums, counts)
-    host = (a.get() if isinstance(a, cp.ndarray) else a for a in (X, labels))
+    host = (a.get() if isinstance(a, cp.ndarray) else a for a in (X, labels))     # sync: two
     return means_of(*host, sums, counts)
 
 
@@ -274,10 +274,10 @@ def kmeans(X, K, rng, max_iterations=100, tolerance=0.0, start=None):
     lengths = _lengths(device) if X.dtype == np.float32 else None
     for _ in range(max_iterations):
         labels, squared = _assign(device, cp.asarray(centroids), lengths)
-        sums, counts, inertia = _download(
+        sums, counts, inertia = _download(                  # sync: the stop test is the host's
             [*_sums(device, labels, K), squared.sum(dtype=cp.float64)], proofs)
         history.append(float(inertia))
-        moved = _means(X, labels, sums, counts)                        # (K, d)
+        moved = _means(X, labels, sums, counts)    # sync: only if a cluster is empty
         shift = ((moved - centroids) ** 2).sum()
         centroids = moved
         if shift <= tolerance:

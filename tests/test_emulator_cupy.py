@@ -593,6 +593,11 @@ def linted(body, tmp_path):
     return [line.partition(f"{path}:")[2] for line in lint.check(path)]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels").glob("*_cuda.py")), ids=lambda p: p.stem)
+def test_no_twin_has_a_mistake_that_the_lint_sees(path):
+    assert lint.check(path) == []
+
+
 @pytest.mark.parametrize("body", [
     "for x in h:\n    x.get()", "while d.any():\n    d -= 1",
     "while True:\n    if d.max() > 1: break",
