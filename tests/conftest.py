@@ -50,6 +50,13 @@ def needs(*tools):
     return pytest.mark.skipif(bool(why), reason=str(why))
 
 
+on_emulator = needs("emulated")
+every_order = pytest.mark.parametrize("order", [           # of threads, on both paths
+    pytest.param(order | {"path": path}, id="-".join([path, *map(str, order.values())]),
+                 marks=needs("emulated", *more))
+    for path, more in (("g++", ()), ("ptx", ("nvrtc",))) for order in emulator.ORDERS])
+
+
 class InOrder:
     """An emulated twin whose kernels always run in one of the emulator's orders of threads."""
 

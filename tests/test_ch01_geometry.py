@@ -4,7 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, assert_gradient, emulated, every_backend, every_twin
+from conftest import (
+    EDGE_SIZES,
+    assert_close,
+    assert_gradient,
+    emulated,
+    every_backend,
+    every_order,
+    every_twin,
+    on_emulator,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -573,14 +582,13 @@ def test_a_kmeans_twin_survives_overflow(backend):
     assert got[0].tolist() == want[0].tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("path", ("g++", "ptx"))
-@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
-def test_a_cuda_twin_crosses_its_blocks(order, path):
+@every_order
+def test_a_cuda_twin_crosses_its_blocks(order):
     """Shares of rows that are merged, buffers that fill, more neighbours than a selector keeps,
     centroids beyond one tile, all with ties; and a merge of fewer keys than it is asked for."""
     twin = emulator.load("ch01_geometry")
     X, Q = clouds(2100, 3, np.float32), clouds(2, 3, np.float32, 1)
-    with emulator.running(path=path, **order):
+    with emulator.running(**order):
         for q, x, k in ((Q, X, 3), (Q, X[:1100], 1030), (Q.astype(np.float64), X[:1100], 3)):
             for got, want in zip(twin.top_k(q, x, k), chapter.top_k(q, x, k), strict=True):
                 assert_close(got, want)
@@ -596,6 +604,7 @@ def test_a_cuda_twin_crosses_its_blocks(order, path):
         assert twin._merge_top_k(twin.cp.asarray(keys[:, :2]), 4).get().tolist() == [[1, 0, 0, 0]]
 
 
+@on_emulator
 @every_dtype
 def test_a_cuda_twin_takes_device_arrays(dtype):
     """They are not uploaded, one download brings the answer, and bad numbers are found there."""

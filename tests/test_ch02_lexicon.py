@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, every_backend, every_twin
+from conftest import EDGE_SIZES, assert_close, every_backend, every_order, every_twin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -441,19 +441,18 @@ def hard_hierarchies():
     return star, chain, crossing, random_hierarchy(300, 1)
 
 
-@pytest.mark.parametrize("path", ["g++", "ptx"])
-@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
-def test_no_order_of_threads_changes_a_length(order, path):
+@every_order
+def test_no_order_of_threads_changes_a_length(order):
     twin = emulator.load("ch02_lexicon")
     for parents in hard_hierarchies():
         _, indptr, indices = hypernym_arrays(parents)
         sources = np.arange(len(parents) - 1, -1, -(len(parents) // 8))
-        with emulator.running(path=path, **order):
+        with emulator.running(**order):
             got = twin.path_lengths(indptr, indices, sources)
         assert_close(got, path_lengths(indptr, indices, sources))
 
 
-@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
+@every_order
 def test_cuda_searches_in_little_memory_and_waits_once(monkeypatch, order):
     """Two blocks, or one, search for nine sources, one after another; none for no source."""
     twin, (_, indptr, indices) = emulator.load("ch02_lexicon"), hypernym_arrays(

@@ -5,7 +5,16 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, backends, emulated, every_backend, every_twin
+from conftest import (
+    EDGE_SIZES,
+    assert_close,
+    backends,
+    emulated,
+    every_backend,
+    every_order,
+    every_twin,
+    on_emulator,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -19,8 +28,6 @@ counting = every_backend("ch03_bow", "bag_of_words", "count_matrix")
 twin_counting = every_twin("ch03_bow", "bag_of_words", "count_matrix")
 numba_counting = pytest.mark.parametrize("backend", [         # it has blocks and threads of the CPU
     p for p in backends("ch03_bow", "bag_of_words", "count_matrix") if p.id == "numba"])
-every_order = pytest.mark.parametrize("order", [              # of the threads, on both paths
-    order | {"path": path} for order in emulator.ORDERS for path in ("g++", "ptx")], ids=str)
 
 words = st.sampled_from("the The cat sat on mat dog log a i u.k don't naïve ΟΔΟΣ İz 猫".split())
 documents = st.lists(st.lists(words, max_size=9).map(" ".join), min_size=1, max_size=5)
@@ -435,6 +442,7 @@ def test_no_order_of_threads_changes_a_product(order):
         assert_close(twin.csr_dot(sparse(np.zeros((3, 129), np.int32)), w), np.zeros(3))
 
 
+@on_emulator
 def test_cuda_leaves_out_what_no_text_can_hold():
     """Capitals, gaps and emptiness in the vocabulary count 0; so does what is no str."""
     known = ["the", "The", "", "u.k", "a\nthe", "É", "é", "\ud800", 7, None, b"the", "οδος", "u"]
@@ -444,6 +452,7 @@ def test_cuda_leaves_out_what_no_text_can_hold():
     assert_same(emulator.load("ch03_bow").count_matrix(texts, vocabulary), want)
 
 
+@on_emulator
 def test_cuda_waits_twice_at_most():
     """Once for the sizes, once for the result; a product only once."""
     twin, texts = emulator.load("ch03_bow"), made_up(33, 1)
@@ -457,6 +466,7 @@ def test_cuda_waits_twice_at_most():
         assert (log.count.downloads, log.count.launches) == (waits, launches)
 
 
+@on_emulator
 def test_cuda_refuses_texts_beyond_its_numbers(monkeypatch):
     twin = emulator.load("ch03_bow")
     monkeypatch.setattr(twin, "LIMIT", 20)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, every_backend, every_twin
+from conftest import EDGE_SIZES, assert_close, every_backend, every_order, every_twin
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -345,12 +345,11 @@ def test_inputs_are_left_alone(backend):
         assert np.array_equal(now, then)
 
 
-@pytest.mark.parametrize("path", ["g++", "ptx"])
-@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
-def test_cuda_gives_short_and_long_rows_their_groups(order, path):
+@every_order
+def test_cuda_gives_short_and_long_rows_their_groups(order):
     """4, 8, 16 or 32 threads a row, and rows that are longer than that."""
     twin = emulator.load("ch04_tfidf")
-    with emulator.running(path=path, **order):
+    with emulator.running(**order):
         for n, columns in ((1, 33), (31, 7), (33, 33), (127, 70), (129, 200), (9, 2000)):
             X = made_up(n, columns)
             assert np.array_equal(twin.document_frequency(X), reference.document_frequency(X))

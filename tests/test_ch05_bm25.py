@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, every_backend, every_twin
+from conftest import EDGE_SIZES, assert_close, every_backend, every_order, every_twin, on_emulator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -719,13 +719,12 @@ def cuda():
     return emulator.load("ch05_bm25")
 
 
-@pytest.mark.parametrize("path", ["g++", "ptx"])
-@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
-def test_cuda_search_around_tiles_and_blocks(cuda, monkeypatch, order, path):
+@every_order
+def test_cuda_search_around_tiles_and_blocks(cuda, monkeypatch, order):
     """2048 documents are a tile; a block may have several, and a launch not all queries.  Below
     128 words of a query have their places kept; above 1024 results, the keys are sorted."""
     rng = np.random.default_rng(3)
-    with emulator.running(path=path, **order):
+    with emulator.running(**order):
         for n, k in ((1, 1), (33, 5), (2047, 10), (2048, 1024), (2049, 1025), (5000, 10),
                      (5000, 5000)):
             postings = crafted(rng, n, 30, NEAR_TIES["both signs"])
@@ -737,16 +736,16 @@ def test_cuda_search_around_tiles_and_blocks(cuda, monkeypatch, order, path):
                 equal_bits(cuda.search(postings, queries, k), want)
 
 
-@pytest.mark.parametrize("path", ["g++", "ptx"])
-@pytest.mark.parametrize("order", emulator.ORDERS, ids=str)
-def test_cuda_builds_the_same_postings(cuda, order, path):
-    with emulator.running(path=path, **order):
+@every_order
+def test_cuda_builds_the_same_postings(cuda, order):
+    with emulator.running(**order):
         for n in {*EDGE_SIZES, 300} - {0}:
             _, X = bag_of_words(random_texts(np.random.default_rng(n), n, 60, 30))
             equal_bits(cuda.build_postings(X, idf=idf_robertson),
                        chapter.build_postings(X, idf=idf_robertson))
 
 
+@on_emulator
 def test_cuda_takes_the_postings_up_once_and_waits_once(cuda):
     postings = crafted(np.random.default_rng(0), 3000, 9, [1, 2])
     queries = [np.array([1, 2]), np.array([3])]
