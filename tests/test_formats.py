@@ -27,7 +27,8 @@ HAND = {                           # the same two words, by hand from each forma
     ".vec": b"2 2\na 1 -0.5\nb\xc3\xa9 0.100000001 -0\n",
     ".txt": b"2 2\na 1 -0.5\nb\xc3\xa9 0.100000001 -0\n",
     ".glove": b"a 1 -0.5\nb\xc3\xa9 0.100000001 -0\n",
-    ".bin": b"2 2\na \x00\x00\x80\x3f\x00\x00\x00\xbf\nb\xc3\xa9 \xcd\xcc\xcc\x3d\x00\x00\x00\x80\n",
+    ".bin": b"2 2\na \x00\x00\x80\x3f\x00\x00\x00\xbf\n"
+            b"b\xc3\xa9 \xcd\xcc\xcc\x3d\x00\x00\x00\x80\n",
 }
 
 
@@ -178,15 +179,15 @@ BAD = [                            # ending, content, what the message says
     (".vec", b"2 2\na 1 2\nb 3 4 5\n", "line 3: a word and 2 numbers .* not 4 fields"),
     (".vec", b"2 2\na 1 2\nb\t3\t4\n", "line 3: a word and 2 numbers"),
     (".vec", b"2 2\na 1 2\n\nb 3 4\n", "line 3: a word and 2 numbers .* not 0 fields"),
-    (".vec", b"2 2\na 1 2\nb 3 x\n", "line 3: could not convert .* 'x'"),
+    (".vec", b"2 2\na 1 2\nb 3 x\n", "line 3: could not convert .*'x'"),
     (".vec", b"2 2\na 1 2\nb 1_0 4\n", "line 3: no number: b'1_0'"),
     (".vec", b"2 2\na 1 2\nb 0x1 4\n", "line 3: could not convert"),
     (".vec", b"2 2\na 1 2\nb nan 4\n", "line 3: the vector of 'b' has NaN or infinity"),
     (".vec", b"2 2\na 1 2\nb 3 -inf\n", "line 3: the vector of 'b' has NaN or infinity"),
     (".vec", b"2 2\na 1 2\nb 1e39 4\n", "line 3: the vector of 'b' has NaN or infinity"),
     (".vec", b"2 2\na 1 2\n 3 4 \n", "line 3: a row without a word"),
-    (".vec", b"2 2\na 1 2\n\xff 3 4\n", r"line 3: the word b'\\xff' is not UTF-8; errors='replace'"),
-    (".vec", b"999999999999 300\na 1\n", "take at least .* and the file has 22; truncated"),
+    (".vec", b"2 2\na 1 2\n\xff 3 4\n", r"line 3: the word b'\\xff' is not UTF-8; errors="),
+    (".vec", b"999999999999 300\na 1\n", "take at least .* and the file has 21; truncated"),
     (".vec", b"9999999999999999 3\n", "line 1: the header"),
     (".glove", b"", "line 1: a word and numbers are needed; an empty file"),
     (".glove", b"a\n", "line 1: a word and numbers are needed"),
@@ -195,8 +196,8 @@ BAD = [                            # ending, content, what the message says
     (".txt", b". . 1 2\n", "line 1: could not convert"),
     (".bin", b"", "begins with b'', neither fastText's magic number nor"),
     (".bin", b"x 1\n", "begins with b'x 1.n', neither"),
-    (".bin", b"2 1\na 1234\nb 123", "byte 15: the file ends after 1 of 2 words; truncated"),
-    (".bin", b"1 1\na 1234\nb 1234", "byte 10: b'b ?1?2?3?4?' follows|b'b 1234' follows"),
+    (".bin", b"2 1\na 1234\nb 123", "byte 16: the file ends after 1 of 2 words; truncated"),
+    (".bin", b"1 1\na 1234\nb 1234", "byte 10: b'b 1234' follows the last of 1 words"),
     (".bin", b"1 1\na \x00\x00\x80\x7f", "byte 4: the vector of 'a' has NaN or infinity"),
     (".bin", b"2 1\na 1234\n\xfe 1234\n", r"byte 10: the word b'\\xfe' is not UTF-8"),
     (".bin", b"1 1\n" + b"a" * 200_000, "byte 4: a word of more than 65536 bytes"),
@@ -287,7 +288,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("ending", [*HAND, ".vec.gz"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left"), MemoryError()])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "full"), MemoryError()])
 def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path, ending, error):
     path = written(tmp_path, ending, b"old")
     before = path.read_bytes()
@@ -327,14 +328,14 @@ def test_missing_files_are_missing_files(tmp_path):
 @pytest.mark.parametrize("ending", [*HAND, ".vec.gz"])
 def test_memory_is_the_matrix_and_a_block(tmp_path, ending):
     rng = np.random.default_rng(0)
-    v = WordVectors([str(i) for i in range(2000)], rng.standard_normal((2000, 300)))
+    v = WordVectors([str(i) for i in range(500)], rng.standard_normal((500, 500)))
     write_vectors(tmp_path / f"v{ending}", v)
     read_vectors(tmp_path / f"v{ending}")                            # imports, caches
     tracemalloc.start()
     read_vectors(tmp_path / f"v{ending}")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < v.vectors.nbytes + 1_000_000                       # 2.4 MB + words + blocks
+    assert peak < v.vectors.nbytes + 500_000             # 1 MB and a block, of 3 MB of text
 
 
 # ---- fastText -----------------------------------------------------------------------------------
@@ -358,11 +359,11 @@ def by_hand(version=12, entries=(2, 1), types=(0, 0, 1), pruned=(), inputs=None,
 def quantised(rows=4, d=3, size=None, quantiser=(3, 2, 2, 1), normed=1):
     """Parts of 2 and 1 numbers; centroid i is (i, i/2) and (-i); norm i is i/4 -> bytes."""
     numbers = [x for i in range(256) for x in (i, i / 2)] + [-i for i in range(256)]
-    codes = [1, 2, 3, 4, 5, 6, 255, 0][:2 * rows]
-    out = struct.pack("<bbqqi", 1, normed, rows, d, len(codes) if size is None else size)
+    codes = [1, 2, 3, 4, 5, 6, 255, 0][:2 * rows if size is None else size]
+    out = struct.pack("<bbqqi", 1, normed, rows, d, len(codes))
     out += bytes(codes) + struct.pack("<4i768f", *quantiser, *numbers)
     if normed:
-        out += bytes([4, 8, 0, 1]) + struct.pack("<4i", 1, 1, 1, 1)
+        out += bytes([4, 8, 0, 1][:rows]) + struct.pack("<4i", 1, 1, 1, 1)
         out += struct.pack("<256f", *[i / 4 for i in range(256)])
     return out
 
@@ -416,9 +417,11 @@ def test_the_hash_is_fnv_1a():
        st.integers(1, 50))
 def test_ngrams_as_loops(word, minn, maxn, bucket):
     marked = f"<{word}>"
-    want = [spec_hash(marked[i:i + n]) % bucket for i in range(len(marked))
-            for n in range(max(minn, 1), maxn + 1) if i + n <= len(marked)
-            and marked[i:i + n] not in ("<", ">") or n == 1 and 0 < i < len(marked) - 1 and n >= minn]
+    want = []
+    for i in range(len(marked)):
+        for n in range(max(minn, 1), min(maxn, len(marked) - i) + 1):
+            if n > 1 or 0 < i < len(marked) - 1:                     # not < and > of the ends
+                want.append(spec_hash(marked[i:i + n]) % bucket)
     assert ft.ngram_buckets(word, minn, maxn, bucket) == want
 
 
@@ -464,8 +467,9 @@ BAD_MODELS = [
     (by_hand(version=11), "version 11 of fastText's format; version 12 is known"),
     (by_hand(version=13), "version 13"),
     (b"\0" * 90, "begins with .* neither fastText's magic number"),
-    (by_hand() + b"x", "byte 249: b'x' follows the end"),
-    (by_hand(entries=(3, 0)), "entry 2 has type 1"), (by_hand(types=(1, 0, 0)), "entry 0 has type 1"),
+    (by_hand() + b"x", "byte 229: b'x' follows the end"),
+    (by_hand(entries=(3, 0)), "entry 2 has type 1"),
+    (by_hand(types=(1, 0, 0)), "entry 0 has type 1"),
     (by_hand(entries=(4, -1)), "3 entries, 4 words, -1 labels"),
     (by_hand(entries=(2**30, 2**30 - 1)), "entries of the dictionary take at least"),
     (by_hand(arguments=DIM4), r"input matrix has shape .4, 3.; .* need .4, 4."),
@@ -474,12 +478,12 @@ BAD_MODELS = [
     (by_hand(pruned=[(0, -1), (1, 0)]), "negative bucket or row"),
     (by_hand(inputs=b"\0" + struct.pack("<qq", -1, -3)), "a matrix of -1 rows and -3 columns"),
     (by_hand(inputs=b"\0" + struct.pack("<qq", 2**40, 3)), "take at least .* and the file has"),
-    (by_hand(inputs=quantised(size=7)), "7 codes for|quantiser of|too early"),
+    (by_hand(inputs=quantised(size=7)), "7 codes for 4 rows of 2 parts"),
     (by_hand(inputs=quantised(quantiser=(3, 2, 2, 2))), "a quantiser of 3 numbers in 2 parts of 2"),
     (by_hand(inputs=quantised(quantiser=(3, 1, 0, 1))), "a quantiser of"),
-    (by_hand(inputs=quantised(3)), "input matrix has shape|too early|norms|quantiser"),
+    (by_hand(inputs=quantised(3)), r"input matrix has shape .3, 3.; .* need .4, 3."),
     (by_hand(outputs=NAN), "NaN or infinity"),
-    (by_hand(outputs=b"\0" + struct.pack("<qq6f", 2, 3, *range(6))), "output matrix has shape .2, 3."),
+    (by_hand(outputs=b"\0" + struct.pack("<qq6f", 2, 3, *range(6))), "output matrix has shape"),
 ]
 
 
@@ -498,7 +502,7 @@ def test_a_word_of_a_model_that_is_not_utf8(tmp_path):
     with pytest.raises(ValueError, match=r"byte \d+: the word b'\\xc3x' is not UTF-8; errors="):
         formats.read_fasttext(path)
     model = formats.read_fasttext(path, errors="surrogateescape")
-    assert len(model.subword_rows(model.words[1])) == 6              # <, \xc3, x, >: bytes as letters
+    assert len(model.subword_rows(model.words[1])) == 6              # the letters <, \xc3, x, >
     write_vectors(tmp_path / "again.bin", model, errors="surrogateescape")
     assert (tmp_path / "again.bin").read_bytes() == path.read_bytes()
 
@@ -508,7 +512,7 @@ def test_a_word_of_a_model_that_is_not_utf8(tmp_path):
     ({"words": ["a", "b c"]}, "'b c' is empty or holds a blank"), ({"pruned": {}}, "no pruned"),
     ({"outputs": None}, "output matrix should be an array .1, 3., not None"),
     ({"inputs": np.full((4, 3), np.inf, np.float32)}, "input matrix has NaN"),
-    ({"inputs": np.ones((5, 3), np.float32)}, "input matrix should be an array .4, 3., not .5, 3.")])
+    ({"inputs": np.ones((5, 3), np.float32)}, "input matrix should be .* .4, 3., not .5, 3.")])
 def test_models_that_are_not_written(tmp_path, change, what):
     model = formats.read_fasttext(written(tmp_path, ".bin", by_hand()))
     vars(model).update(change)

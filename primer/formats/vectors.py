@@ -12,6 +12,7 @@ Sources  word2vec.c (function TrainModel), GloVe's glove.c (save_params), gensim
 """
 import difflib
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def read_glove(path, errors="strict"):
     It is read twice, since its lines are counted first.  Raises ValueError for an empty file.
     """
     with opened(path) as file:
-        d = len(file.readline().split()) - 1
+        d = len(file.readline(64 * LONGEST).split()) - 1
         if d < 1:
             raise ValueError(f"{path}, line 1: a word and numbers are needed; an empty file?")
         file.seek(0)
@@ -127,7 +128,8 @@ def is_header(line):
 
 def _text_rows(file, path, d, first):
     """Yield (line number, word, row of d numbers)."""
-    for number, line in enumerate(file, first):
+    readline = partial(file.readline, LONGEST + 64 * d)  # no line at all: not all of the file
+    for number, line in enumerate(iter(readline, b""), first):
         word, _, rest = line.partition(b" ")
         fields = rest.split()
         if len(fields) != d:
