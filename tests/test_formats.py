@@ -109,6 +109,11 @@ def test_words_are_split_at_ascii_blanks_only(tmp_path):
         assert read_vectors(tmp_path / f"odd{ending}").words == list(odd)
 
 
+def test_a_binary_word_loses_one_newline_and_nothing_else(tmp_path):
+    v = read_vectors(written(tmp_path, ".bin", b"2 1\n\tx 1234\n\n\r 1234"))
+    assert v.words == ["\tx", "\n\r"]
+
+
 @pytest.mark.parametrize("content", [b"0 3\n", b"0 3"])
 def test_no_words(tmp_path, content):
     assert read_vectors(written(tmp_path, ".vec", content)).vectors.shape == (0, 3)
@@ -162,6 +167,7 @@ def test_gzip_has_no_time_in_it(tmp_path):
     for name in ("a.vec.gz", "b.vec.gz"):
         write_vectors(tmp_path / name, TWO)
     assert (tmp_path / "a.vec.gz").read_bytes() == (tmp_path / "b.vec.gz").read_bytes()
+    assert (tmp_path / "a.vec.gz").read_bytes()[3:8] == bytes(5)     # no name, no time
     assert gzip.decompress((tmp_path / "a.vec.gz").read_bytes()) == HAND[".vec"]
 
 
@@ -343,15 +349,15 @@ def test_memory_is_the_matrix_and_a_block(tmp_path, ending):
 INPUT = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]              # two words, two buckets
 
 
-def by_hand(version=12, entries=(2, 1), types=(0, 0, 1), pruned=(), inputs=None, outputs=None,
+def by_hand(version=12, entries=(2, 1), types=(0, 0, 1), pruned=None, inputs=None, outputs=None,
             arguments=(3, 5, 5, 1, 5, 1, 3, 3, 2, 2, 3, 100, 1e-4)):
     """A supervised model of the words a, é and the label __label__x -> bytes."""
     names = [b"a", b"\xc3\xa9", b"__label__x"]
     out = struct.pack("<ii", 793712314, version) + struct.pack("<12id", *arguments)
-    out += struct.pack("<iiiqq", sum(entries), *entries, 7, len(pruned) if pruned else -1)
+    out += struct.pack("<iiiqq", sum(entries), *entries, 7, -1 if pruned is None else len(pruned))
     for name, count, kind in zip(names, (4, 2, 1), types, strict=True):
         out += name + b"\0" + struct.pack("<qb", count, kind)
-    out += b"".join(struct.pack("<ii", *pair) for pair in pruned)
+    out += b"".join(struct.pack("<ii", *pair) for pair in pruned or ())
     out += b"\0" + struct.pack("<qq12f", 4, 3, *sum(INPUT, [])) if inputs is None else inputs
     return out + (b"\0" + struct.pack("<qq3f", 1, 3, 1, 0, -1) if outputs is None else outputs)
 
@@ -398,6 +404,12 @@ def test_quantised_by_hand(tmp_path):
     write_vectors(tmp_path / "x.vec", model)
     assert_same(read_vectors(tmp_path / "x.vec"), model.word_vectors())
     assert_same(read_vectors(tmp_path / "file.ftz"), model.word_vectors())
+
+
+def test_pruning_can_leave_no_ngram(tmp_path):
+    two = b"\0" + struct.pack("<qq6f", 2, 3, *INPUT[0], *INPUT[1])
+    model = formats.read_fasttext(written(tmp_path, ".bin", by_hand(inputs=two, pruned=())))
+    assert model.pruned == {} and model.subword_rows("a") == [0]
 
 
 def spec_hash(text):
