@@ -28,7 +28,7 @@ OUTLINE = ("you will", "you need", "exercise", "in practice", "sources")
 LAYOUT = {                            # what a folder may hold besides files that begin with chNN
     ".": {"pyproject.toml", "README.md", "LICENSE", "primer", "kernels", "notebooks", "tests",
           "datasets"},
-    "primer": {"__init__.py", "__main__.py", "claims", "data.py", "fetch.py", "formats.py",
+    "primer": {"__init__.py", "__main__.py", "claims", "data.py", "fetch.py", "formats",
                "figures", "exercises"},
     "kernels": {"__init__.py", "emulator"},
     "notebooks": {"build.py", "readme.png", "src", "assignments"},

@@ -1,7 +1,6 @@
-"""Files that other tools read and write.
+"""WordNet's dict folder: data.noun, index.noun, ..., index.sense, and our excerpt of it.
 
-WordNet's dict folder (data.noun, index.noun, ..., index.sense): Princeton's own text format,
-described in its manual pages wndb(5WN) and senseidx(5WN).
+The text format is Princeton's own, described in its manual pages wndb(5WN) and senseidx(5WN).
 """
 import gzip
 import json
