@@ -146,7 +146,7 @@ def share_mean(indptr):
 
 
 def share_sum(indptr):
-    """1: they are added up, the other reading of line 746.  (n + 1,) -> (n,)."""
+    """1: they are added up, line 744 has both.  (n + 1,) -> (n,)."""
     return np.ones(len(indptr) - 1)
 
 
