@@ -10,7 +10,8 @@ r"""Chapter 6. Word2vec: learn a word's vector by predicting the words around it
 Symbols     T words in the corpus, w_t the t-th; V different ones, d dimensions; v_w, u_w: (d,) a
             word's input and output vector, the rows of W, U: (V, d); c window, in words on each
             side; C_t the words within c of w_t in its document, without w_t; o the word to predict,
-            h: (d,) what predicts it; n predictions, the rows of H: (n, d); done: training's share.
+            h: (d,) what predicts it, n rows of H: (n, d), with scores S: (n, V); dH is dL/dH; done:
+            the share of all steps that is over.
 Sources     the text, lines 615-922; Mikolov et al. 2013 (arXiv:1301.3781), sec. 3, and
             (arXiv:1310.4546), eq. 1, 2; Rong 2014 (arXiv:1411.2738); word2vec.c.
 We differ   The text's vectors are columns of W (line 728); by its own shapes v_w is a row (798).
@@ -20,7 +21,6 @@ We differ   The text's vectors are columns of W (line 728); by its own shapes v_
             word2vec.c predicts the centre from each neighbour; for CBOW it averages but adds the
             whole dL/dh to each v_w, as Gensim does (Irsoy et al. 2020, arXiv:2012.15332).
 Relations   With one word in C_t (6.3) is (6.2).  v -> A v, u -> A^-T u leave all p as they are.
-            Chapters 7 and 8 replace the sum over V.
 Kernels     kernels/ch06_word2vec_numba.py has the windows and the epochs.
 """
 import sys
@@ -56,6 +56,8 @@ def encode_corpus(documents, vocabulary):
 def windows_word2vec_c(T, c, rng):
     """At each of T places a window from 1 to c, all alike probable: near words count more.
     -> (T,) int64.  Raises ValueError for c < 1."""
+    if c < 1:
+        raise ValueError(f"window: expected at least 1, got {c}")
     return rng.integers(1, c + 1, T)
 
 
@@ -146,7 +148,7 @@ def share_mean(indptr):
 
 
 def share_sum(indptr):
-    """1: they are added up, line 744 has both.  (n + 1,) -> (n,)."""
+    """1: they are added up; line 744 has both.  (n + 1,) -> (n,)."""
     return np.ones(len(indptr) - 1)
 
 
@@ -218,8 +220,7 @@ def _rates(rates, n, W):
 
 
 def skipgram_epoch(W, U, centres, contexts, rates):
-    """One step a pair, in order.  As skipgram_loss, (pairs,) rates -> new W, new U, losses (pairs,)
-    float64, each from before its step."""
+    """One step a pair, in order.  As skipgram_loss, (pairs,) rates -> W, U, losses before steps."""
     W, U, centres, contexts = check_pairs(W, U, centres, contexts)
     W, U, rates = W.copy(), U.copy(), _rates(rates, len(centres), W)
     losses = np.empty(len(centres))                                               # (pairs,)
@@ -252,8 +253,7 @@ def initial_vectors(V, d, rng, dtype=np.float32):
     return rng.uniform(-0.5 / d, 0.5 / d, (V, d)).astype(dtype), np.zeros((V, d), dtype)
 
 
-def train_skipgram(tokens, starts, W, U, c, epochs, rng, rate=0.025, windows=None,
-                   twin=None):
+def train_skipgram(tokens, starts, W, U, c, epochs, rng, rate=0.025, windows=None, twin=None):
     """Skip-gram, from W and U.  -> W, U, history (epochs,): mean loss of a pair, as it went.
     windows: draws those of each epoch, or None: c; twin: the module that runs, or None: this."""
     module = twin or sys.modules[__name__]
@@ -281,12 +281,13 @@ def _train(examples, run_epoch, tokens, starts, W, U, c, epochs, rng, rate, wind
     return W, U, np.array(history)
 
 
-def train_hybrid(tokens, starts, W, U, c, epochs, rng, rates=(0.05, 0.025), windows=None,
-                 twin=None):
+def train_hybrid(tokens, starts, W, U, c, epochs, rng, rates=(0.05, 0.025),
+                 windows=None, twin=None):
     """CBOW for epochs[0], then skip-gram from its vectors for epochs[1] (line 883); rates alike.
-    Otherwise as train_skipgram.  -> W, U, history of skip-gram, history of CBOW."""
+    Otherwise as train_skipgram.  -> W, U, histories: a pair of arrays."""
     W, U, first = train_cbow(tokens, starts, W, U, c, epochs[0], rng, rates[0], windows, twin)
-    return *train_skipgram(tokens, starts, W, U, c, epochs[1], rng, rates[1], windows, twin), first
+    W, U, then = train_skipgram(tokens, starts, W, U, c, epochs[1], rng, rates[1], windows, twin)
+    return W, U, (first, then)
 
 
 def nearest_words(word, vocabulary, W, k=5):
@@ -294,7 +295,6 @@ def nearest_words(word, vocabulary, W, k=5):
     float).  Raises KeyError for an unknown word."""
     if word not in vocabulary:
         raise KeyError(f"{word!r} is none of the {len(vocabulary)} words")
-    words = sorted(vocabulary, key=vocabulary.get)
-    found, cosines = nearest(W[[vocabulary[word]]], W, k + 1)
-    return [(words[i], float(s)) for i, s in zip(found[0], cosines[0], strict=True)
-            if words[i] != word][:k]
+    words, (own,) = sorted(vocabulary, key=vocabulary.get), encode([word], vocabulary)
+    (found,), (cosines,) = nearest(W[[own]], W, k + 1)
+    return [(words[i], float(s)) for i, s in zip(found, cosines, strict=True) if i != own][:k]

@@ -89,8 +89,6 @@ softmax.mutant("softmax", "S.max(axis=-1, keepdims=True)", "S.max()",
                "the largest score of all rows is taken out: a low row becomes 0 / 0")
 softmax.mutant("logsumexp", "m[..., 0] + np.log(np.exp(S - m).sum(axis=-1))",
                "np.log(np.exp(S - m).sum(axis=-1))", "the maximum is not added again")
-softmax.mutant("logsumexp", "np.exp(S - m).sum(axis=-1)", "np.exp(S - m).mean(axis=-1)",
-               "a mean in place of the sum")
 
 context = Exercise("ch06.windows", REFERENCE, ["skipgram_pairs"], "Who is whose neighbour")
 
@@ -144,8 +142,6 @@ context.mutant("context_windows", "min(t + window[t] + 1, stop)", "min(t + windo
                "one word too few on the right: the end of a slice does not count")
 context.mutant("context_windows", "t - window[t]", "t - window[t] + 1",
                "one word too few on the left")
-context.mutant("context_windows", "t + window[t] + 1", "t + window[t] + 2",
-               "one word too many on the right")
 context.mutant("context_windows", "max(t - window[t], first)", "max(t - window[t], 0)",
                "on the left, windows reach into the text before")
 context.mutant("context_windows", "min(t + window[t] + 1, stop)", "t + window[t] + 1",
@@ -154,8 +150,6 @@ context.mutant("context_windows", "max(t - window[t], first)", "t - window[t]",
                "a start below 0 counts from the end")
 context.mutant("context_windows", "tokens[t + 1:min(t + window[t] + 1, stop)]",
                "tokens[t:min(t + window[t] + 1, stop)]", "the word is its own neighbour")
-context.mutant("context_windows", "t - window[t]", "t - window[0]",
-               "all words get the first one's window")
 context.mutant("skipgram_pairs",
                "(np.repeat(np.asarray(tokens, np.int64), np.diff(indptr)), contexts)",
                "(contexts, np.repeat(np.asarray(tokens, np.int64), np.diff(indptr)))",
@@ -171,14 +165,6 @@ def nothing_learned_yet(impl, seed, T):
     W, U, centres, contexts = pairs(seed)
     expect_close(impl.skipgram_loss(W, 0 * U, centres, contexts, T),
                  len(centres) * math.log(len(W)) / T, "pairs times ln V over T")
-
-
-@skipgram.property("what the output vectors move adds up to 0", seed=SEEDS,
-                   hint="p(j | h) - [j = o] adds up to 0 over the words j")
-def moves_cancel(impl, seed):
-    W, U, centres, contexts = pairs(seed)
-    _, dU = impl.skipgram_loss_grad(W, U, centres, contexts, 4)
-    expect_close(dU.sum(axis=0), np.zeros(W.shape[1]), "the sum of the rows of dU", atol=1e-9)
 
 
 @skipgram.property("the gradient is the loss's slope", seed=SEEDS, g=st.sampled_from([1.0, -2.5]),
@@ -268,8 +254,6 @@ cbow.mutant("cbow_loss",
             "predict(context_vectors(W, indptr, contexts, share)[0], U, targets)[0].mean()",
             "predict(context_vectors(W, indptr, contexts, share)[0], U, targets)[0].sum()",
             "the sum over the windows, not their mean")
-cbow.mutant("cbow_loss_grad", "g / len(targets)", "g / len(contexts)",
-            "divided by all words of all windows")
 
 step = Exercise("ch06.step", REFERENCE, ["skipgram_epoch"], "One pair, one step")
 
@@ -283,15 +267,6 @@ def one_step(impl, seed, rate):
     new_W, new_U, _ = impl.skipgram_epoch(W, U, centres, contexts, np.array([rate]))
     expect_close(new_U, U - rate * dU, "U after the step")
     expect_close(new_W, W - rate * dW, "W after the step")
-
-
-@step.property("a short step makes the pair more probable", seed=SEEDS,
-               hint="downhill: subtract; each word's row is its own")
-def downhill(impl, seed):
-    W, U, centres, contexts = pairs(seed, 1)
-    W, U, before = impl.skipgram_epoch(W, U, centres, contexts, np.array([0.01]))
-    _, _, after = impl.skipgram_epoch(W, U, centres, contexts, np.array([0.0]))
-    expect(after[0] < before[0], "a lower loss", before=before[0], after=after[0])
 
 
 @step.property("many pairs are one after another, each with its own rate", seed=SEEDS,
@@ -319,5 +294,3 @@ step.mutant("predict_step", "error[word] -= 1", "error[word] = -1",
 step.mutant("skipgram_epoch", "W[v] -= rates[i] * dh", "W[contexts[i]] -= rates[i] * dh",
             "the context's row is changed, not the centre's")
 step.mutant("skipgram_epoch", "rates[i] * dh", "rates[0] * dh", "the rate does not fall")
-step.mutant("predict_step", "logsumexp(scores) - scores[word]", "logsumexp(U @ h) - (U @ h)[word]",
-            "the loss is from after the step")
