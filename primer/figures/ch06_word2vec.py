@@ -33,7 +33,7 @@ FREQUENT = 60                         # words left out of the addresses: the, of
 GROUPS = {
     "war": ("war", "terror", "terrorists", "enemies", "troops", "iraq"),
     "money": ("tax", "taxes", "cuts", "budget", "spending", "deficit", "income"),
-    "schools": ("schools", "students", "teachers", "education", "children", "college"),
+    "schools": ("schools", "students", "teachers", "education", "children"),
     "health": ("health", "care", "medicare", "insurance", "coverage"),
     "numbers": ("million", "billion", "000", "trillion"),
     "energy": ("energy", "oil", "gas", "clean", "power"),
@@ -117,23 +117,48 @@ def loss_curves(histories, V):
                 ).figure
 
 
+def label_offsets(places, words, width, height):
+    """A corner for each label where it covers no other and no point, as far as there is one.
+
+    places (n, 2), the size of the axes in points -> n of (x, y) offset in points, alignment.
+    """
+    low, high = places.min(axis=0), places.max(axis=0)
+    points = (places - low) / (high - low) * (width, height)
+    boxes, out = [(x - 4, x + 4, y - 4, y + 4) for x, y in points], []
+    for (x, y), word in zip(points, words, strict=True):
+        def box(dx, dy, x=x, y=y, word=word):
+            size = 5.6 * len(word)
+            left = x + dx - size * (dx < 0)
+            return left, left + size, y + dy - 2, y + dy + 8
+
+        def covered(corner, box=box):
+            a, b, c, d = box(*corner)
+            return sum(a < r and p < b and c < t and q < d for p, r, q, t in boxes)
+        best = min(((6, 3), (6, -9), (-6, 3), (-6, -9), (6, 12), (-6, 12), (6, -18), (-6, -18)),
+                   key=covered)
+        boxes.append(box(*best))
+        out.append((best, "left" if best[0] > 0 else "right"))
+    return out
+
+
 def word_map(W, vocabulary, groups=GROUPS):
     """The groups' words by the two directions in which they vary most -> Figure."""
-    figure, axes = new_figure(width=8.4, height=5.8)
+    figure, axes = new_figure(width=8.8, height=6)
     shown = [(name, word) for name, words in groups.items() for word in words
              if word in vocabulary]
     X = W[[vocabulary[word] for _, word in shown]].astype(np.float64)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     places, _, _, variance = pca(X, 2)
     total = ((X - X.mean(axis=0)) ** 2).sum() / (len(X) - 1)
+    labels = label_offsets(places, [word for _, word in shown], 470, 340)
     for name, colour, marker in zip(groups, COLOURS, MARKERS, strict=False):
         own = [i for i, (group, _) in enumerate(shown) if group == name]
         axes.plot(*places[own].T, marker, color=colour, markersize=7, label=name)
         for i in own:
-            axes.annotate(shown[i][1], places[i], xytext=(6, 3), textcoords="offset points",
-                          color=colour, fontsize=9)
+            axes.annotate(shown[i][1], places[i], xytext=labels[i][0], ha=labels[i][1],
+                          textcoords="offset points", color=colour, fontsize=9)
     axes.legend(loc="best", fontsize=9)
-    axes.margins(x=0.12)
+    axes.margins(x=0.08)
     return tidy(axes, f"{len(shown)} words by direction, {variance.sum() / total:.0%} of the "
                 "variance", "component 1", "component 2").figure
 
