@@ -190,8 +190,9 @@ W, U, history = train_skipgram(*toy_corpus, *initial_vectors(7, 8, rng, np.float
 print("mean loss of a pair in each epoch:", history.round(3), " ln 7 =", np.log(7).round(3))
 
 # %% [markdown]
-# What skip-gram learns is how often each word has which neighbour. Two words with the same habits
-# get the same row on the left, so they need the same vector on the right; that is the whole secret.
+# What skip-gram learns is how often each word has which neighbour. Words with the same habits have
+# the same row on the left, and about the same vector $v$ gives them the same row on the right: that
+# is the whole secret.
 
 # %%
 figures.learned_and_counted(W, U, figures.counted(*toy_corpus, 7, 2), list(toy_words))
