@@ -10,6 +10,7 @@ from primer.exercises.mutate import build
 
 CHAPTERS = sorted(p.stem for p in (Path(__file__).parents[1] / "primer/exercises").glob("ch*.py"))
 EXERCISES = [(chapter, e) for chapter in CHAPTERS for e in catalogue(chapter)]
+COMPILING = Effort(seconds=120, call_seconds=60)      # a twin's first call is slow, not endless
 SEEDS = (0, 1, 2)                     # a mistake that only one seed catches is not caught
 
 
@@ -22,7 +23,7 @@ def cases():
 
 @pytest.mark.parametrize("prop, backend", list(cases()))
 def test_a_right_answer_passes(prop, backend):
-    outcome = run_property(prop, backend)
+    outcome = run_property(prop, backend, COMPILING)
     if outcome.error:
         raise outcome.error
     assert outcome.status == "passed", f"{outcome.claim} for {outcome.inputs}"
