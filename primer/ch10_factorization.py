@@ -218,11 +218,11 @@ def fold_in(Q, svd, power=0.5):
     return csr_matmul(Q, svd.Vt.T) * svd.S ** (power - 1)                         # (m, d)  eq. 10.5
 
 
-def lsa(X, d, rng, power=0.5, product=csr_matmul):
+def lsa(X, d, rng, power=0.5, iterations=20, product=csr_matmul):
     """Documents and words in one space: (10.4) of chapter 4's TF-IDF.  CSR (n, V) of counts ->
     documents (n, d), words (V, d), SVD.  p = 0.5: dot products are TF-IDF, cut to rank d.
     """
-    svd = truncated_svd(tfidf(X), d, rng, product=product)
+    svd = truncated_svd(tfidf(X), d, rng, iterations=iterations, product=product)
     return *embed(svd, power), svd
 
 
