@@ -40,26 +40,26 @@ def flatten(documents, V, window=1):
 
     Raises ValueError for no document, an id not from 0 to V - 1, or a window not 1, 2, 3, ...
     """
-    if not (window >= 1 and int(window) == window):
+    if not (window >= 1 and window % 1 == 0):
         raise ValueError(f"window: expected a whole number of at least 1, got {window}")
-    documents = [np.asarray(d, np.int64).ravel() for d in documents]
+    documents = [np.ravel(d) for d in documents]
     if not documents:
         raise ValueError("documents: expected at least one document, got none")
-    words = np.concatenate(documents)                                             # (N,)
+    ids = np.concatenate(documents)                                               # (N,)
     owners = np.repeat(np.arange(len(documents)), [len(d) for d in documents])    # (N,)
-    bad = np.flatnonzero((words < 0) | (words >= V))
+    bad = np.flatnonzero(~((ids >= 0) & (ids < V) & (ids % 1 == 0)))
     if bad.size:
         raise ValueError(f"documents[{owners[bad[0]]}]: expected word ids from 0 to {V - 1}, got "
-                         f"{words[bad[0]]}")
-    return words, owners
+                         f"{ids[bad[0]]}")
+    return ids.astype(np.int64), owners
 
 
 def count_by_distance(documents, V, window):
     """How often c stands `distance` tokens before or behind w, in one document.  n arrays of ids
     -> cells w V + c, distances, counts: (entries,) each, rising.  ValueError as flatten."""
     words, owners = flatten(documents, V, window)
-    keys = [np.empty(0, np.int64)]
-    for distance in range(1, min(window, len(words) - 1) + 1):
+    window, keys = min(int(window), max(len(words) - 1, 1)), [np.empty(0, np.int64)]
+    for distance in range(1, window + 1):
         here, there = slice(len(words) - distance), slice(distance, len(words))
         same = owners[here] == owners[there]                                      # (pairs,)
         left, right = words[here][same], words[there][same]
@@ -119,7 +119,7 @@ def expected_counts(C, context_power=1.0):
 
 
 def pmi(C, context_power=1.0):
-    """PMI of each seen pair (10.2), in nats.  CSR (V, V) -> CSR (V, V).  Errors: as marginals."""
+    """PMI of each seen pair (10.2), in nats.  CSR (V, V) -> CSR (V, V).  Errors: marginals'."""
     return C._replace(data=np.log(C.data / expected_counts(C, context_power)))    # eq. 10.2
 
 
@@ -175,7 +175,10 @@ class SVD(NamedTuple):
 
 
 def csr_matmul(X, B):
-    """Product with a dense matrix.  CSR (m, V), (V, columns) -> (m, columns).  ValueError: V."""
+    """Product with a dense matrix.  CSR (m, V), (V, columns) -> (m, columns).
+
+    Raises ValueError if B has another number of rows.
+    """
     B = np.asarray(B, np.float64)
     if B.ndim != 2 or len(B) != X.shape[1]:
         raise ValueError(f"B: expected shape ({X.shape[1]}, columns), got {B.shape}")
@@ -189,7 +192,7 @@ def truncated_svd(M, d, rng, oversampling=10, iterations=20, product=csr_matmul)
         Q = basis of M G, G: (V, l) normal numbers, l = d + oversampling
         repeat: Q = basis of M (basis of M' Q)           it turns to the largest directions
         Q' M = W diag(S) Vt, which is small;  U = Q W;  keep d;  largest entry of a row of Vt > 0
-    Exact if l >= rank; else the i-th is off by about (S[l] / S[i])^(2 iterations).
+    Exact if l >= rank; else direction i is off by about (S_l+1 / S_i)^(2 iterations + 1).
     Raises ValueError for NaN and for d below 1 or above the rank.
     """
     if not np.isfinite(M.data).all():
@@ -214,7 +217,7 @@ def embed(svd, power=0.5):
 
 
 def fold_in(Q, svd, power=0.5):
-    """Vectors of rows that M did not have (10.5).  CSR (m, V) -> (m, d).  ValueError: columns."""
+    """Vectors of rows that M did not have (10.5).  CSR (m, V) -> (m, d).  Errors: csr_matmul's."""
     return csr_matmul(Q, svd.Vt.T) * svd.S ** (power - 1)                         # (m, d)  eq. 10.5
 
 

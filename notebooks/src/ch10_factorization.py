@@ -280,18 +280,25 @@ def my_pmi(C, context_power=1.0):
 try_out(exercises.association, pmi=my_pmi, shifted_pmi=ch10.shifted_pmi, ppmi=ch10.ppmi)
 
 # %% [markdown]
-# **10.3** The loss of one cell (10.3). It must stay finite for scores of a thousand.
+# **10.3** Vectors of rows and of columns (10.4), and the place of new rows (10.5).
 
 # %% tags=["exercise"]
-def my_cell_loss(scores, seen, drawn):
-    """x, C_wc, K C_w P(c) -> loss."""
+def my_embed(svd, power=0.5):
+    """SVD -> vectors of rows (m, d), of columns (V, d)."""
     ### BEGIN SOLUTION
-    softplus = np.maximum(scores, 0) + np.log1p(np.exp(-np.abs(scores)))
-    return drawn * softplus + seen * (softplus - scores)
+    weight = np.diag(svd.S ** power)
+    return svd.U @ weight, svd.Vt.T @ weight
+    ### END SOLUTION
+
+
+def my_fold_in(Q, svd, power=0.5):
+    """CSR (m, V) -> (m, d).  to_dense(Q) is allowed."""
+    ### BEGIN SOLUTION
+    return to_dense(Q) @ svd.Vt.T @ np.diag(svd.S ** (power - 1))
     ### END SOLUTION
 
 # %%
-try_out(exercises.cell, sgns_cell_loss=my_cell_loss, sgns_cell_loss_grad=ch10.sgns_cell_loss_grad)
+try_out(exercises.factors, embed=my_embed, fold_in=my_fold_in)
 
 # %% [markdown]
 # **10.4** How many dimensions hold nine tenths of a matrix, by the sum of squares of its singular
@@ -310,8 +317,7 @@ print("of three values:", dimensions_for([3, 2, 1], 0.9))
 assert [dimensions_for([3, 2, 1], 0.9), dimensions_for([5, 0.1], 0.9)] == [2, 1]
 
 # %% [markdown]
-# More in `primer/exercises/ch10_factorization.py`: vectors from factors, and one sweep of Gibbs
-# sampling.
+# More in `primer/exercises/ch10_factorization.py`: one sweep of Gibbs sampling.
 #
 # ## In practice
 #

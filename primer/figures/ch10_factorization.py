@@ -136,7 +136,7 @@ def topics_by_year(years, theta, names):
     window = np.ones(9) / 9
     smooth = np.stack([np.convolve(t, window) / np.convolve(np.ones(t.size), window)
                        for t in theta.T])[:, 4:-4]
-    hatches = ("", "//") * 5
+    hatches = ("", "//", "", "//", "", "//", "", "//", "xx", "..")
     colours = (*COLOURS[:6], YELLOW, "#999999")
     areas = axes.stackplot(years, 100 * smooth, edgecolor="white", linewidth=0.4,
                            colors=[colours[i % 8] for i in range(len(names))])
