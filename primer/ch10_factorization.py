@@ -145,8 +145,8 @@ def sgns_cell_loss(scores, seen, drawn):
 
 def sgns_cell_loss_grad(scores, seen, drawn, g=1.0):
     """g dl/dx = g (drawn sig(x) - seen sig(-x)).  (nnz,) each -> (nnz,)."""
-    half = 0.5 * np.tanh(0.5 * np.asarray(scores))                # (nnz,)  sig(x) = 0.5 + half
-    return g * (drawn * (0.5 + half) - seen * (0.5 - half))
+    up, down = (np.exp(-np.logaddexp(0, x)) for x in (-scores, scores))    # (nnz,)  sig(+-x)
+    return g * (drawn * up - seen * down)
 
 
 def sgns_cell_optimum(C, negatives, context_power=1.0):

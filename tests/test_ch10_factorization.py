@@ -266,6 +266,14 @@ def test_the_optimum_is_the_shifted_pmi(table, K, a):
     assert_close(sgns_cell_optimum(C, K, a).data, shifted_pmi(C, K, a).data, atol=1e-10)
 
 
+def test_the_optimum_is_exact_for_huge_and_tiny_pmi():
+    """Words that are seen once in 10^12, and always: the sigmoid must not be rounded away."""
+    table = np.array([[10**12, 1], [0, 10**9]])
+    for K in (1, 10**6):
+        assert_close(sgns_cell_optimum(compress(table), K).data,
+                     shifted_pmi(compress(table), K).data, rtol=1e-12, atol=1e-12)
+
+
 @given(table=tables(), a=POWERS)
 def test_the_noise_is_a_distribution(table, a):
     P = chapter.context_distribution(compress(table), a)
