@@ -149,10 +149,10 @@ def topics_by_year(years, theta, names):
                 "share of the words (%, mean of nine addresses)").figure
 
 
-def perplexities(trace):
-    """Perplexity after each sweep."""
+def perplexities(trace, every=5):
+    """Perplexity before the first sweep and after each `every` of them."""
     figure, axes = new_figure(width=6.4, height=3.4)
-    axes.plot(np.arange(len(trace)), trace, color=VERMILION)
+    axes.plot(every * np.arange(len(trace)), trace, color=VERMILION, marker="o", markersize=4)
     axes.set(xlim=(0, None))
     return tidy(axes, "From random topics to fitting ones", "sweeps", "perplexity (words)").figure
 
