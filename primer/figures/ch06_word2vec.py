@@ -194,7 +194,7 @@ def tour():
     vocabulary, tokens, starts = addresses()
     yield (f"addresses since 2000: {len(tokens):,} words, {len(vocabulary)} different ones, "
            f"without the {FREQUENT} most frequent; vectors of 16 numbers")
-    cbow, skipgram = train_on_addresses(vocabulary, tokens, starts)
+    cbow, skipgram = train_on_addresses(vocabulary, tokens, starts, epochs=(4, 2))
     for word in ("war", "tax", "schools", "million"):
         for name, (W, _, _) in (("CBOW", cbow), ("skip-gram", skipgram)):
             found = ", ".join(w for w, _ in nearest_words(word, vocabulary, W, 6))

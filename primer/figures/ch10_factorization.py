@@ -199,12 +199,13 @@ def fit_topics(T=10, sweeps=60, seed=0, alpha=0.1, beta=0.01):
     return years, top_words(phi[order], vocabulary, 6), shares[:, order], np.array(trace)
 
 
-def word_space(window=4, d=50, seed=0, power=0.5):
+def word_space(window=4, d=50, seed=0, power=0.5, iterations=6):
     """Smoothed PPMI of the addresses and its word vectors -> vocabulary, M, (V, d), (d,)."""
     fast = twin("ch10_factorization", "numba")
     vocabulary, ids = frequent_words()
     M = ppmi(fast.cooccurrence(ids, len(vocabulary), window), 1, 0.75)
-    svd = truncated_svd(M, d, np.random.default_rng(seed), iterations=6, product=fast.csr_matmul)
+    svd = truncated_svd(M, d, np.random.default_rng(seed), iterations=iterations,
+                        product=fast.csr_matmul)
     return vocabulary, M, embed(svd, power)[0], svd.S
 
 
@@ -229,7 +230,7 @@ def passage_space(words=4000, d=50, seed=0):
 
 def tour():
     """The chapter in half a minute: yields lines to print and (name, Figure) pairs."""
-    vocabulary, M, vectors, S = word_space()
+    vocabulary, M, vectors, S = word_space(iterations=2)
     yield (f"PPMI of {len(vocabulary):,} words: {M.data.size:,} of {M.shape[0] ** 2:,} cells; "
            "50 dimensions")
     for word, near in neighbours_of(vectors, vocabulary, ("gold", "soldiers", "schools")).items():
@@ -237,13 +238,10 @@ def tour():
     yield "counts", counts_of_the_toy(data.load_texts()["cat_mat"]["documents"])
     _, ids = frequent_words()
     yield "sgns", optimum_and_pmi(cooccurrence([d[d < 300] for d in ids[::20]], 300, 2))
-    documents = passage_space()
-    yield "singular_values", singular_values({"PPMI of words and contexts": S,
-                                              "TF-IDF of passages": documents[3].S})
+    yield "singular_values", singular_values({"PPMI of words and contexts": S})
     yield "words", word_map(vectors, vocabulary, title="Words by their contexts: PPMI and SVD")
-    yield "lsa", word_map(documents[2], documents[0], title="Words by their passages: LSA")
-    years, words, shares, trace = fit_topics()
-    yield f"ten topics; perplexity {trace[0]:,.0f} at random, {trace[-1]:,.0f} after 60 sweeps:"
+    years, words, shares, trace = fit_topics(sweeps=30)
+    yield f"ten topics; perplexity {trace[0]:,.0f} at random, {trace[-1]:,.0f} after 30 sweeps:"
     for topic in words:
         yield f"  {', '.join(topic)}"
     yield "topics", topics_by_year(years, shares, [", ".join(topic[:4]) for topic in words])
