@@ -218,15 +218,4 @@ template <class T> T reduce_or(T v, u32 m, int line) {
 template <class T> T reduce_xor(T v, u32 m, int line) {
   return reduce(v, m, line, [](T a, T b) { return (T)(a ^ b); });
 }
-
-// ---- the atomics that cuda.h has no name for ------------------------------------------------
-template <class T> EMU_INLINE T atomic_xor(T *p, given<T> v) {
-  return emu_rmw(p, [=](T a) { return (T)(a ^ v); });
-}
-template <class T> EMU_INLINE T atomic_inc(T *p, given<T> v) {
-  return emu_rmw(p, [=](T a) { return a >= v ? (T)0 : (T)(a + 1); });
-}
-template <class T> EMU_INLINE T atomic_dec(T *p, given<T> v) {
-  return emu_rmw(p, [=](T a) { return a == 0 || a > v ? v : (T)(a - 1); });
-}
 }  // namespace ptx

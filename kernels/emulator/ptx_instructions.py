@@ -27,8 +27,8 @@ CACHES = ("ca", "cs", "lu", "nc", "wb", "weak", "uni", "L1::no_allocate", "L1::e
 MARKED = ("volatile", "relaxed", "acquire", "release", "cg", "cv", "wt")
 REACH = ("gpu", "cta", "sys", "cluster", "acq_rel")
 ATOMICS = {"add": "atomicAdd", "min": "atomicMin", "max": "atomicMax", "and": "atomicAnd",
-           "or": "atomicOr", "xor": "atomic_xor", "exch": "atomicExch", "cas": "atomicCAS",
-           "inc": "atomic_inc", "dec": "atomic_dec"}
+           "or": "atomicOr", "xor": "atomicXor", "exch": "atomicExch", "cas": "atomicCAS",
+           "inc": "atomicInc", "dec": "atomicDec"}
 
 
 def translated(text, scope):
