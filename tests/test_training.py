@@ -1,5 +1,6 @@
 """`python -m primer train`, its parts: the corpus file, blocks, checkpoints, interruptions."""
 import gzip
+import json
 import os
 import signal
 
@@ -10,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primer import ch06_word2vec as ch06
+from primer import formats
+from primer.__main__ import main
+from primer.formats import fasttext
 from primer.training import corpus, run
 
 # ---- the corpus file ----------------------------------------------------------------------------
@@ -179,3 +183,70 @@ def test_a_folder_belongs_to_one_run(tmp_path):
         run.claim(tmp_path / "mine", {"dim": 3})
     run.release(folder)
     assert not folder.exists() and (tmp_path / "mine" / "file").exists()
+
+
+# ---- asking a file ------------------------------------------------------------------------------
+
+KING = b"""5 2
+king 1 0.1
+man 1 0
+woman 0 1
+queen 0.1 1
+nil 0 0
+"""
+
+
+def ask(capsys, *arguments):
+    """-> exit code, standard output, standard error."""
+    code = main(list(map(str, arguments)))
+    return code, *capsys.readouterr()
+
+
+def test_neighbors(tmp_path, capsys):
+    path = write(tmp_path / "king.vec", KING)
+    code, out, _ = ask(capsys, "neighbors", "--vectors", path, "king", "queen", "--json", "-k", 2)
+    king, queen = json.loads(out)
+    root = np.sqrt(1.01)
+    assert code == 0 and [n["word"] for n in king["neighbors"]] == ["man", "queen"]
+    assert_close([n["cosine"] for n in king["neighbors"]], [1 / root, 0.2 / 1.01], atol=1e-6)
+    assert [n["word"] for n in queen["neighbors"]] == ["woman", "king"] and queen["known"]
+    code, out, _ = ask(capsys, "neighbors", "--vectors", path, "king")
+    assert out.split() == ["king", "1", "0.9950", "man", "2", "0.1980", "queen", "3", "0.0995",
+                           "woman"]                          # the vector 0 is near to nothing
+
+
+def test_analogy(tmp_path, capsys):
+    path = write(tmp_path / "king.vec", KING)
+    code, out, _ = ask(capsys, "analogy", "--vectors", path, "man", "king", "woman", "--json")
+    assert code == 0 and [a["word"] for a in json.loads(out)] == ["queen"]
+    code, out, _ = ask(capsys, "analogy", "--vectors", path, "king", "man", "queen")
+    assert out.splitlines()[0] == "king is to man as queen is to" and "woman" in out
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("neighbors", "kin"), "no word 'kin'; did you mean king"),
+    (("neighbors", "nil"), "'nil' has the vector 0"), (("neighbors", "king", "-k", 0), "-k"),
+    (("analogy", "king", "man"), "expected three"), (("analogy", "a", "king", "man"), "no word")])
+def test_a_bad_question(tmp_path, capsys, arguments, words):
+    path = write(tmp_path / "king.vec", KING)
+    code, out, err = ask(capsys, *arguments, "--vectors", path)
+    assert code == 1 and not out and words in err
+
+
+def test_a_word_that_only_its_ngrams_know(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    about = dict.fromkeys(fasttext.ARGUMENTS, 1) | {"dim": 3, "bucket": 5, "minn": 2, "maxn": 3}
+    model = formats.FastText(about, ["cat", "sat", "dog"], np.array([3, 2, 1]),
+                             *(rng.normal(size=(n, 3)).astype(np.float32) for n in (8, 3)))
+    formats.write_vectors(tmp_path / "model.bin", model)
+    code, out, _ = ask(capsys, "neighbors", "--vectors", tmp_path / "model.bin", "cats", "--json")
+    answer, = json.loads(out)
+    v = model.word_vector("cats")                            # (3,)
+    cosines = {w: float(x @ v / np.linalg.norm(x) / np.linalg.norm(v)) for w, x in
+               ((w, model.word_vector(w)) for w in model.words)}
+    assert code == 0 and not answer["known"]
+    assert [n["word"] for n in answer["neighbors"]] == sorted(cosines, key=lambda w: -cosines[w])
+    assert_close([n["cosine"] for n in answer["neighbors"]], sorted(cosines.values())[::-1],
+                 atol=1e-6)
+    code, out, _ = ask(capsys, "neighbors", "--vectors", tmp_path / "model.bin", "cats")
+    assert out.splitlines()[0] == "cats   (unknown: from its n-grams)"
