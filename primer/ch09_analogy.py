@@ -15,6 +15,7 @@ Symbols     "a is to b as c is to x"; W: (V, D) word vectors, X: (n, D) any rows
             map, with d 2 or 3; K clusters.  SSWE: t a window of m words, t' the same with another
             word in its middle, s = 1 or -1 its polarity, 0 none; the net W, H: (h, m D), g: (h,),
             U: (2, h), u: (2,); f_0 the language score, f_1 the sentiment score, F: (n, 2) both.
+            dY, dF: gradients; k neighbours.
 Sources     the text, lines 1013-1053, 1128-1185, 1242-1245; Mikolov, Yih and Zweig 2013; Levy and
             Goldberg 2014 (CoNLL); Fournier, Dupoux and Dunbar 2020 (9.3); van der Maaten and Hinton
             2008; Tang et al. 2014 (ACL), SSWE_u.
@@ -153,7 +154,7 @@ def check_perplexity(X, perplexity):
 
 def joint_probabilities(X, perplexity):
     """P (9.4), with ln beta_i found by bisection, in units of the mean squared distance.
-    (n, D) -> (n, n) of X's dtype.  Of rows that lie on each other, the perplexity may be out of reach."""
+    (n, D) -> (n, n) of X's dtype.  Of rows on each other, the perplexity may be out of reach."""
     X = check_perplexity(X, perplexity)
     n = len(X)
     D = np.stack([((X - x) ** 2).sum(axis=1) for x in X.astype(np.float64)])       # (n, n)

@@ -55,7 +55,7 @@ SEEDS = st.integers(0, 999)
 
 
 def planted(kinds, things, d, seed=0, noise=0.0):
-    """Exact parallelograms of equal lengths: d numbers of the kind, d of the thing -> W (V, 2 d)."""
+    """Exact parallelograms, equal lengths: d numbers of the kind, d of the thing -> W (V, 2 d)."""
     rng = np.random.default_rng(seed)
     kind, thing = (X / np.linalg.norm(X, axis=1, keepdims=True)
                    for X in (rng.standard_normal((n, d)) for n in (kinds, things)))

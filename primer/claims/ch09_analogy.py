@@ -122,8 +122,8 @@ CLAIMS = [
           note="Opposites stand in the same places, so their vectors are near each other, as lines "
                "297, 370, 403 and 1243 say.  In the addresses, increase and decrease have cosine "
                "0.71 (window 2, 100 dimensions)."),
-    Claim(1149, "windows at which predicting mat reinforces its relation to cat in \"The cat sat on "
-          "the mat\"", "at any window", where_cat_helps_mat,
+    Claim(1149, "windows at which predicting mat reinforces its relation to cat in \"The cat sat "
+          "on the mat\"", "at any window", where_cat_helps_mat,
           note="Misleading: at the usual dynamic windows most predictions of mat leave cat out."),
     Claim(1154, "what skip-gram predicts from cat in \"The cat sat on the mat\"",
           ["the", "sat", "on", "mat"], lambda: neighbours_of_cat(4),

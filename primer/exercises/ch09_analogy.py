@@ -7,7 +7,6 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from primer import ch09_analogy
 from primer.exercises.kit import Exercise, expect, expect_close
 
 REFERENCE = "primer.ch09_analogy"

@@ -23,7 +23,7 @@ from primer.ch09_analogy import (
 from primer.figures import BLACK, BLUE, COLOURS, MARKERS, ORANGE, VERMILION, new_figure, tidy
 from primer.figures.ch06_word2vec import label_offsets
 
-RELATIONS = {name: [tuple(pair.split("/")) for pair in pairs.split()] for name, pairs in {
+RELATIONS = {                         # pairs: a/b
     "plural": "nation/nations state/states law/laws war/wars year/years country/countries "
               "power/powers treaty/treaties tax/taxes right/rights duty/duties citizen/citizens "
               "man/men child/children job/jobs family/families school/schools cost/costs "
@@ -34,9 +34,9 @@ RELATIONS = {name: [tuple(pair.split("/")) for pair in pairs.split()] for name, 
     "past": "make/made give/gave take/took begin/began increase/increased receive/received "
             "provide/provided require/required pass/passed continue/continued become/became "
             "come/came see/saw know/knew find/found",
-}.items()}
-ANTONYMS = "increase/decrease exports/imports east/west first/last strong/weak good/bad rich/poor " \
-           "war/peace right/wrong buy/sell"
+}
+ANTONYMS = ("increase/decrease exports/imports east/west first/last strong/weak good/bad "
+            "rich/poor war/peace right/wrong buy/sell")
 TEXT_WORDS = {                        # the text's own pairs (lines 1031, 1032, 1052), by relation
     "female": [("man", "woman"), ("king", "queen"), ("uncle", "aunt")],
     "capital": [("France", "Paris"), ("Italy", "Rome")],
@@ -71,8 +71,9 @@ def space(first_year=1790, min_count=20, window=2, d=100, iterations=4, twin=ch1
 
 
 def known(pairs, vocabulary):
-    """Pairs whose words are both known -> list of pairs."""
-    return [(a, b) for a, b in pairs if a in vocabulary and b in vocabulary]
+    """Of a text such as "a/b c/d", the pairs whose words are both known -> list of (a, b)."""
+    return [pair for pair in (tuple(p.split("/")) for p in pairs.split())
+            if all(word in vocabulary for word in pair)]
 
 
 def offsets_of(pairs, vocabulary, W):
@@ -129,7 +130,7 @@ def parallelograms(panels):
 
 def antonym_cosines(vocabulary, W, pairs=ANTONYMS, seed=9):
     """Cosines of opposites among those of words drawn by chance -> Figure."""
-    pairs = known([tuple(p.split("/")) for p in pairs.split()], vocabulary)
+    pairs = known(pairs, vocabulary)
     X = unit_rows(W)
     values = [float(X[vocabulary[a]] @ X[vocabulary[b]]) for a, b in pairs]
     drawn = np.random.default_rng(seed).integers(0, len(X), (2, 4000))

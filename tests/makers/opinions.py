@@ -1,4 +1,4 @@
-"""Make datasets/opinions.tsv: how good or bad people find words of the State of the Union addresses.
+"""Make datasets/opinions.tsv: how good or bad people find the words of the addresses.
 
     python -m tests.makers.opinions          fetches the source (register entry vader) first
     python -m tests.makers.opinions FOLDER   takes the lexicon and the licence below a folder
@@ -20,8 +20,8 @@ def build(lexicon, licence):
     spoken = {word for text in data.sotu_paragraphs()[0] for word in tokenize(text)}
     rated = dict(line.split("\t")[:2] for line in lexicon.splitlines())
     kept = sorted(word for word in rated if re.fullmatch("[a-z]+", word) and word in spoken)
-    head = ["VADER's lexicon (Hutto and Gilbert 2014), the words of the State of the Union addresses",
-            *licence.split("\n")]
+    head = ["VADER's lexicon (Hutto and Gilbert 2014), the words of the State of the Union "
+            "addresses", *licence.split("\n")]
     lines = [f"# {line}".rstrip() for line in head]
     return "\n".join([*lines, *(f"{word}\t{rated[word]}" for word in kept), ""]).encode()
 

@@ -92,8 +92,8 @@ def main():
         "versions": [gensim.__version__, scipy.__version__, sklearn.__version__]}
     path = Path(__file__).with_suffix(".npz")
     np.savez_compressed(path, **keys)
-    print(f"{path.name}: accuracy {keys['accuracy']:.3f}, rho {keys['rho']:.3f}, KL {keys['kl']:.3f}"
-          f", {keys['run']:.3f} at the end, {path.stat().st_size / 1000:.0f} KB")
+    print(f"{path.name}: accuracy {keys['accuracy']:.3f}, rho {keys['rho']:.3f}, "
+          f"KL {keys['kl']:.3f}, {keys['run']:.3f} at the end, {path.stat().st_size / 1000:.0f} KB")
 
 
 if __name__ == "__main__":
