@@ -6,7 +6,7 @@ Idea    attraction, repulsion and the sum of all w come from one pass over P, so
         neighbouring threads read neighbouring numbers.
 Threads a thread owns a point, a block 256 of them and a range of the others; its sums are its own,
         and the ranges are added up afterwards, in order: no atomics, equal bits each time.
-Cost    4 n^2 bytes of P and about 25 flops a pair (d = 2): memory bound everywhere.  n = 2,000,
+Cost    4 n^2 bytes of P and about 18 flops a pair (d = 2): memory bound everywhere.  n = 2,000,
         16 MB: 50 us on a T4, 8 on an A100, 5 on an H100, 16 on an RTX 4090, less where P stays in
         the cache; n = 20,000, 1.6 GB: 5 ms, 0.8, 0.5, 1.6.
 Limits  float32, whatever the type of P: 1e-5 of the largest entry.  d up to 3, n < 2^31 / 3.  P

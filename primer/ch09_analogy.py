@@ -119,7 +119,7 @@ def similarity_correlation(W, vocabulary, pairs, scores):
     """Spearman of people's scores and cosines.  (V, D), dict, n pairs of words, (n,) -> rho,
     unknown: how many pairs were left out (words are looked up as in analogy_accuracy)."""
     ids, known = word_ids(pairs, 2, vocabulary)                                    # (left, 2)
-    one, other = (unit_rows(np.asarray(W, np.float64)[side]) for side in ids.T)    # (left, D)
+    one, other = (unit_rows(np.asarray(W)[side].astype(float)) for side in ids.T)  # (left, D)
     return spearman(np.asarray(scores)[known], (one * other).sum(axis=1)), int((~known).sum())
 
 

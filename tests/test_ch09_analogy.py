@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kernels import emulator
 from primer import ch09_analogy as chapter
-from primer import claims
+from primer import claims, data
 from primer.ch01_geometry import kmeans, pca
 from primer.ch09_analogy import (
     analogy_3cosadd,
@@ -42,6 +42,7 @@ from primer.ch09_analogy import (
     tsne_step,
     word_ids,
 )
+from tests.makers import opinions as opinions_maker
 
 every_analogy = every_backend("ch09_analogy", "analogy_3cosadd", "analogy_3cosmul")
 every_affinity = every_backend("ch09_analogy", "joint_probabilities")
@@ -478,6 +479,17 @@ def test_sentiment_parts_what_stands_alike():                                   
         agreement[alpha] = polarity_agreement(network["W"], signs, 3)
     assert all(h[-1] < h[0] - 0.1 for h in histories.values())
     assert agreement[0.5] == 1 and agreement[1.0] < 0.8
+
+
+def test_opinion_words_are_rated_and_can_be_made_again():
+    opinions = data.load_opinions()
+    assert len(opinions) == 2891 and all(-4 <= v <= 4 and v for v in opinions.values())
+    assert opinions["good"] > 1 and opinions["bad"] < -1 and opinions["peace"] > 1
+    lexicon = "".join(f"{w}\t{v}\t0.5\t[1, 2]\n" for w, v in opinions.items())
+    made = opinions_maker.build(f":)\t2.0\t1\t[1]\nlol\t1.8\t1\t[1]\n{lexicon}", "MIT\n\nFree.")
+    lines = made.decode().split("\n")
+    assert lines[1:4] == ["# MIT", "#", "# Free."] and lines[-1] == ""
+    assert {w: float(v) for w, v in (line.split("\t") for line in lines[4:-1])} == opinions
 
 
 def test_polarity_agreement_counts_neighbours():

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
+from primer.ch09_analogy import sswe_network, sswe_scores
 from primer.exercises.kit import Exercise, expect, expect_close
 
 REFERENCE = "primer.ch09_analogy"
@@ -269,3 +270,25 @@ forces.mutant("tsne_loss_grad", "M.sum(axis=1, keepdims=True) * Y - M @ Y",
 forces.mutant("_student", "1 / (1 + sum((y[:, None] - y) ** 2 for y in Y.T))",
               "np.exp(-sum((y[:, None] - y) ** 2 for y in Y.T))", "a Gaussian in the map too")
 forces.mutant("_student", "np.fill_diagonal(w, 0)", "pass", "a point repels itself: w_ii = 1")
+
+sswe = Exercise("ch09.sswe", REFERENCE, ["sswe_loss"], "Good and bad in the loss")
+
+
+@sswe.property("it agrees with a calculation by hand", seed=SEEDS, alpha=st.floats(0, 1),
+               hint="two hinges; the second has s on both scores, and is 0 where s is 0")
+def sswe_by_hand(impl, seed, alpha):
+    rng, total = np.random.default_rng(seed), 0
+    network = {k: 4 * x for k, x in sswe_network(6, 2, 3, 3, rng).items()}
+    t = rng.integers(0, 6, (5, 3))
+    other, s = rng.permutation(t), np.array([1, -1, 0, 1, -1])
+    for (f, r), (g, q), sign in zip(sswe_scores(network, t)[0], sswe_scores(network, other)[0], s,
+                                    strict=True):
+        total += alpha * max(0, 1 - f + g)
+        total += (1 - alpha) * max(0, 1 - sign * r + sign * q) if sign else 0
+    expect_close(impl.sswe_loss(network, t, other, s, alpha), total / 5, "equation 9.6")
+
+
+sswe.mutant("_margins", "1 - signs * (F - G)", "1 - (F - G)", "bad windows are pushed up too")
+sswe.mutant("_margins", "np.abs(signs) * [alpha, 1 - alpha]", "np.array([[alpha, 1 - alpha]])",
+            "windows without polarity cost 1 each")
+sswe.mutant("sswe_loss", "np.maximum(0, margins)", "margins", "no hinge: it never has enough")
