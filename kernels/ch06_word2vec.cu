@@ -112,7 +112,7 @@ static __device__ void step_scores(const Model<T>& m)
 // Scores become errors (6.4), a warp's rows of U take their step (6.6), and its share of dL/dh is
 // summed from U before it (6.5).  Who owns the word's row writes the loss.
 template <class T>
-static __device__ void step_outputs(const Model<T>& m, long long word, T rate, double* loss)
+static __device__ void step_outputs(const Model<T>& m, long long word, T rate, T* loss)
 {
   const int lane = threadIdx.x % 32, w = my_warp();
   T most = LOWEST, sum = 0;
@@ -203,7 +203,7 @@ static __device__ void step_inputs(const Model<T>& m, const Windows<T>& x, long 
 // for only a launch's end makes blocks wait for each other.  Inputs of step -1: h of window 0.
 template <class T>
 static __device__ void steps(const Model<T>& m, const Windows<T>& x,
-                             const long long* __restrict__ targets, double* losses, long long n,
+                             const long long* __restrict__ targets, T* losses, long long n,
                              long long i, long long stop, int phases)
 {
   for (; i < stop; i++) {
@@ -222,7 +222,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 word2vec_steps_f32(float* W, float* U, const long long* __restrict__ targets,
                    const long long* __restrict__ indptr, const long long* __restrict__ contexts,
                    const float* __restrict__ rates, const float* __restrict__ each, float* work,
-                   double* losses, int V, int d, int warps, long long n, long long i,
+                   float* losses, int V, int d, int warps, long long n, long long i,
                    long long stop, int phases)
 {
   steps(model_of(W, U, work, V, d, warps), Windows<float>{indptr, contexts, rates, each}, targets,

@@ -82,7 +82,7 @@ def _epoch(W, U, targets, indptr, contexts, rates, each):
     targets, indptr, contexts = (cp.asarray(np.ascontiguousarray(a, np.int64))
                                  for a in (targets, indptr, contexts))
     work = cp.empty((warps + 1) * d + V + 2 * warps, W.dtype)
-    losses = cp.empty(n, cp.float64)                                   # (n,)
+    losses = cp.empty(n, W.dtype)                                      # (n,)
     kernel = MODULE.get_function("word2vec_steps_f32" if W.dtype == np.float32 else
                                  "word2vec_steps_f64")
     rows = ((1,), (32 * warps,)) if one_block else ((warps * 32 // BLOCK,), (BLOCK,))
@@ -102,7 +102,7 @@ def _epoch(W, U, targets, indptr, contexts, rates, each):
             launch(rows, i, i + 1, SCORES)
             launch(rows, i, i + 1, OUTPUTS)
             launch(columns, i, i + 1, INPUTS)
-    return W.get(), U.get(), losses.get()
+    return W.get(), U.get(), losses.get().astype(np.float64)
 
 
 def skipgram_epoch(W, U, centres, contexts, rates):
