@@ -10,8 +10,6 @@ matrix-vector products and an outer product of BLAS, without a copy of U.  Befor
 One thread each: a step of the full softmax needs what the step before has left.
 """
 import importlib.metadata
-import statistics
-import time
 
 import numpy as np
 import scipy.linalg.blas as blas
@@ -21,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from kernels import twin
 from primer import data
 from primer.ch06_word2vec import count_vocabulary, encode_corpus, falling_rates
+from tests.benchmarks.timing import interleaved
 
-WINDOW, D, STEPS, REPEATS, SEED = 5, 100, 300, 5, 0
+WINDOW, D, STEPS, SEED = 5, 100, 300, 0
 
 
 def nltk_pairs(texts):
@@ -46,18 +45,6 @@ def blas_epoch(W, U, centres, contexts, rates):
         C = blas.sger(-rates[i], h, error, a=C, overwrite_a=1)
         W[v] -= rates[i] * dh
     return W, C.T, losses
-
-
-def interleaved(ours, theirs):
-    """Seconds of each, run in turn after one warm-up each -> two medians."""
-    times = [], []
-    for repeat in range(REPEATS + 1):
-        for function, taken in zip((ours, theirs), times, strict=True):
-            start = time.perf_counter()
-            function()
-            if repeat:
-                taken.append(time.perf_counter() - start)
-    return [statistics.median(t) for t in times]
 
 
 def row(what, peer, size, ours, theirs):
