@@ -126,9 +126,11 @@ def cooccurrence_inverse_distance(documents, V, window):
 @njit(nogil=True, cache=True)
 def _multiply(indptr, indices, data, B, first, stop, out):
     for i in range(first, stop):
+        own = out[i]                                   # rows of their own: the loop is vectorised
         for e in range(indptr[i], indptr[i + 1]):
-            for j in range(B.shape[1]):
-                out[i, j] += data[e] * B[indices[e], j]
+            x, row = data[e], B[indices[e]]
+            for j in range(own.size):
+                own[j] += x * row[j]
 
 
 def csr_matmul(X, B):

@@ -177,6 +177,45 @@ def load_digits():
         return stored["images"], stored["labels"].astype(np.int64)   # (1797, 64), (1797,)
 
 
+def word_pairs(name):
+    """wordsim353 or simlex999: pairs of words that people scored by likeness, 0 to 10.
+    -> list of n (str, str), scores (n,) float64.  LookupError for another name."""
+    files = {"wordsim353": "wordsim353.tsv", "simlex999": "simlex999.txt"}
+    if name not in files:
+        raise LookupError(f"no word pairs are named {name!r}; there are {' and '.join(files)}")
+    rows = _rows(path("word-tests") / files[name], 3)
+    return [(a, b) for a, b, _ in rows], np.array([score for *_, score in rows], np.float64)
+
+
+def analogy_questions():
+    """Google's analogies by section: a is to b as c is to d  ->  dict str: list of (a, b, c, d)."""
+    file, sections = path("word-tests") / "questions-words.txt", {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.split()
+        if words[:1] == [":"] and len(words) > 1:
+            rows = sections.setdefault(" ".join(words[1:]), [])
+        elif len(words) == 4 and sections:
+            rows.append(tuple(words))
+        elif words:
+            raise ValueError(f"{file}, line {number}: expected ': section' or 4 words, got {line!r}")
+    return sections
+
+
+def derived_words():
+    """Words that are rare, with what each is derived from, a word of like meaning, and one of
+    unlike meaning  ->  list of (derived, base, alike, unlike)."""
+    return [tuple(row) for row in _rows(path("derived_words"), 4)]
+
+
+def _rows(file, columns):
+    """Lines of a table, its comments left out  ->  list of lists of str.  ValueError if damaged."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines if line[:1] not in ("", "#")]
+    if bad := [row for row in rows if len(row) != columns]:
+        raise ValueError(f"{file}: expected {columns} columns, got {bad[0]}")
+    return rows
+
+
 def read_folder(folder, longest=2000):
     """All *.txt and *.md below a folder, sorted  ->  documents, names (lists of str).
 

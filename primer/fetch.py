@@ -177,7 +177,7 @@ def fetch_archive(entry, archive, progress=False):
         download(url, archive, entry["sha256"], entry["bytes"], progress)
     except Unreachable as why:
         say(progress, f"{why}; {client} downloads it instead")
-        download_by_client(client, package, archive)
+        download_by_client(client, package, archive, entry.get("archive"))
         check(archive, entry["sha256"])
 
 
@@ -193,15 +193,25 @@ def locate(client, package, file):
     return found[0]
 
 
-def download_by_client(client, package, archive):
+def download_by_client(client, package, archive, file=None):
     """Let npm or pip download the archive: no scripts are run, and nothing is built."""
     side = _empty(Path(f"{archive}.{client}"))
     if client == "npm":
         run_client(client, "pack", package, "--ignore-scripts", "--pack-destination", str(side))
     else:
-        run_client(client, "download", package, "--no-deps", "--only-binary=:all:", "-d", str(side))
+        run_client(client, "download", package, "--no-deps", "--only-binary=:all:", *_tags(file),
+                   "-d", str(side))
     os.replace(next(side.iterdir()), archive)
     shutil.rmtree(side)
+
+
+def _tags(file):
+    """pip's options for the wheel of one system: x-1.0-cp313-cp313-win_amd64.whl is one."""
+    python, abi, platforms = str(file).removesuffix(".whl").split("-")[-3:] if file else 3 * ("any",)
+    if platforms == "any":
+        return []
+    return ["--python-version", python[2:], "--implementation", python[:2], "--abi", abi,
+            *(f"--platform={p}" for p in platforms.split("."))]
 
 
 def run_client(client, *arguments):

@@ -5,10 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, assert_gradient, every_backend, every_twin
+from conftest import (
+    EDGE_SIZES,
+    assert_close,
+    assert_gradient,
+    backends,
+    every_backend,
+    every_twin,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import emulator
 from primer import ch06_word2vec as chapter
 from primer import claims, data
 from primer.ch03_bow import bag_of_words
@@ -41,6 +49,9 @@ every_windows = every_backend("ch06_word2vec", "context_windows", "skipgram_pair
 every_epoch = every_backend("ch06_word2vec", "skipgram_epoch", "cbow_epoch")
 every_twin_windows = every_twin("ch06_word2vec", "context_windows", "skipgram_pairs")
 every_twin_epoch = every_twin("ch06_word2vec", "skipgram_epoch", "cbow_epoch")
+every_cuda_epoch = pytest.mark.parametrize("backend", [
+    p for p in backends("ch06_word2vec", "cbow_epoch", orders=emulator.ORDERS)
+    if hasattr(p.values[0], "SMALL")])
 TEXTS = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=5)
 SHARES = (share_mean, share_sum)
 
@@ -459,6 +470,32 @@ def test_twin_takes_any_layout_and_repeats_itself(backend):
     for x, y in zip(backend.skipgram_epoch(W, U, targets, contexts[:30], 0 * rates),
                     chapter.skipgram_epoch(W, U, targets, contexts[:30], 0 * rates), strict=True):
         assert_close(x, y)
+
+
+@every_cuda_epoch
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_large_model_takes_three_launches_a_step(backend, dtype, monkeypatch):
+    """The same numbers as one block's, and the same bits again."""
+    monkeypatch.setattr(getattr(backend, "module", backend), "SMALL", 0)
+    for V, d in ((1, 1), (130, 33), (300, 7)):
+        W, U, targets, indptr, contexts = drawn(V, V, d, 6, dtype)
+        rates = np.linspace(0.3, 0.1, 6)
+        for name, arguments in (("skipgram_epoch", (targets, contexts[:6], rates)),
+                                ("cbow_epoch", (targets, indptr, contexts, rates))):
+            got, again = (getattr(backend, name)(W, U, *arguments) for _ in range(2))
+            for a, b, c in zip(got, getattr(chapter, name)(W, U, *arguments), again, strict=True):
+                assert_close(a, b, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+                assert a.tobytes() == c.tobytes()
+
+
+@every_cuda_epoch
+def test_one_block_goes_on_where_its_last_launch_ended(backend, monkeypatch):
+    W, U, targets, indptr, contexts = drawn(5)
+    rates = np.full(len(targets), 0.2)
+    want = backend.cbow_epoch(W, U, targets, indptr, contexts, rates)
+    monkeypatch.setattr(getattr(backend, "module", backend), "STEPS", 4)     # of 9: 4, 4, 1
+    for a, b in zip(backend.cbow_epoch(W, U, targets, indptr, contexts, rates), want, strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 # Training.

@@ -26,6 +26,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primer import data, fetch
+from primer.ch03_bow import tokenize
+from tests.makers import derived as derived_maker
 from tests.makers import digits as digits_maker
 from tests.makers import sotu as sotu_maker
 
@@ -90,6 +92,95 @@ def test_texts():
         assert len(t["documents"]) == len(t["lines"]) > 0, name
         assert len(t.get("senses", t["lines"])) == len(t["lines"]), name
         assert t["lines"] == sorted(t["lines"]), name
+
+
+@pytest.fixture
+def tests_of_words(monkeypatch, tmp_path):
+    """A cache with the files of word-tests, small and in the same form."""
+    monkeypatch.setenv("PRIMER_DATA", str(tmp_path))
+    folder = tmp_path / "word-tests-4.4.0"
+    folder.mkdir()
+    for name, text in {"wordsim353.tsv": "# a test\n# Word 1\tWord 2\tmean\nlove\tsex\t6.77\n"
+                                         "tiger\ttiger\t10.00\n",
+                       "simlex999.txt": "# Word 1\tWord 2\tmean\r\nold\tnew\t1.58\r\n",
+                       "questions-words.txt": ": capital world\nAthens Greece Rome Italy\n\n"
+                                              ": family\nboy girl he she\nhe she son daughter\n",
+                       }.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+    return folder
+
+
+def test_word_pairs(tests_of_words):
+    pairs, scores = data.word_pairs("wordsim353")
+    assert pairs == [("love", "sex"), ("tiger", "tiger")]
+    assert_close(scores, [6.77, 10.0])
+    pairs, scores = data.word_pairs("simlex999")
+    assert pairs == [("old", "new")] and scores.tolist() == [1.58]
+    with pytest.raises(LookupError, match="'ws'; there are wordsim353 and simlex999"):
+        data.word_pairs("ws")
+
+
+@pytest.mark.parametrize("line, words", [("love\tsex", "expected 3 columns, got .'love', 'sex'."),
+                                         ("love\tsex\tmuch", "could not convert .*much"),
+                                         ("love sex 3", "expected 3 columns")])
+def test_damaged_word_pairs_are_refused(tests_of_words, line, words):
+    (tests_of_words / "simlex999.txt").write_text(f"old\tnew\t1.58\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        data.word_pairs("simlex999")
+
+
+def test_analogy_questions(tests_of_words):
+    assert data.analogy_questions() == {
+        "capital world": [("Athens", "Greece", "Rome", "Italy")],
+        "family": [("boy", "girl", "he", "she"), ("he", "she", "son", "daughter")]}
+
+
+@pytest.mark.parametrize("text, line", [(": a\nb c d e\nb c d\n", 3), ("b c d e\n", 1),
+                                        (":\nb c d e\n", 1)])
+def test_damaged_questions_are_refused(tests_of_words, text, line):
+    (tests_of_words / "questions-words.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"words.txt, line {line}: expected ': section' or 4"):
+        data.analogy_questions()
+
+
+@pytest.mark.parametrize("read", [lambda: data.word_pairs("simlex999"), data.analogy_questions])
+def test_word_tests_that_are_not_fetched_say_how(monkeypatch, tmp_path, read):
+    monkeypatch.setenv("PRIMER_DATA", str(tmp_path))
+    with pytest.raises(data.DataError, match="python -m primer data get word-tests"):
+        read()
+
+
+def test_derived_words():
+    rows = data.derived_words()
+    counts = collections.Counter(tokenize(" ".join(data.sotu_paragraphs()[0])))
+    assert 1000 < len(rows) == len({row[0] for row in rows})
+    assert ("safeness", "safe", "dependable", "integrated") in rows
+    for derived, base, alike, unlike in rows:
+        assert derived[:4] == base[:4] and len(derived) > len(base) and not counts[derived]
+        assert min(counts[base], counts[alike], counts[unlike]) >= derived_maker.FREQUENT
+        assert not derived_maker.grams(derived) & derived_maker.grams(alike)
+        assert not derived_maker.grams(derived) & derived_maker.grams(unlike)
+
+
+def test_derived_words_can_be_made_again(tmp_path):
+    """From a WordNet of five synsets: "safeness" comes from that sense of "safe" which is beside
+    "secure"; "peaceful" may be the unlike word, "free" may not: another sense of "safe" has it."""
+    def line(offset, kind, words, pointers, gloss="a gloss"):
+        listed = " ".join(f"{w} 0" for w in words.split())
+        return (f"{offset:08} 00 {kind} {len(words.split()):02x} {listed} "
+                f"{len(pointers):03} {' '.join(pointers)} | {gloss}  \n")
+
+    files = {"data.noun": line(1, "n", "safeness", ["+ 00000002 a 0101"]), "data.verb": "",
+             "data.adv": "", "data.adj": "".join([
+                 line(2, "a", "safe", ["& 00000003 a 0000"]), line(3, "s", "secure", []),
+                 line(4, "a", "safe free", []), line(5, "a", "peaceful", [])]),
+             "index.sense": "".join(f"{w}%3:00:00:: {n:08} 1 9\n" for w, n in (
+                 ("safe", 2), ("secure", 3), ("free", 4), ("peaceful", 5)))}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    made = derived_maker.build(tmp_path)
+    assert made.decode().splitlines()[1:] == ["safeness\tsafe\tsecure\tpeaceful"]
+    assert made == derived_maker.build(tmp_path)
 
 
 def test_digits():
@@ -429,6 +520,23 @@ def test_pip_downloads_without_building(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "run_client", client)
     fetch.download_by_client("pip", "toy==1.0.0", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"wheel" and names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("file, tags", [
+    ("toy-1.0.0-py3-none-any.whl", []),
+    ("toy-1.0-cp313-cp313-win_amd64.whl", ["--python-version", "313", "--implementation", "cp",
+                                           "--abi", "cp313", "--platform=win_amd64"]),
+    ("toy-1.0-cp39-abi3-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl", [
+        "--python-version", "39", "--implementation", "cp", "--abi", "abi3",
+        "--platform=manylinux_2_24_x86_64", "--platform=manylinux_2_28_x86_64"])])
+def test_pip_is_asked_for_the_wheel_of_another_system(monkeypatch, tmp_path, file, tags):
+    def client(kind, *arguments):
+        assert arguments == ("download", "toy==1.0", "--no-deps", "--only-binary=:all:", *tags, "-d",
+                             str(tmp_path / "a.pip"))
+        (tmp_path / "a.pip/toy.whl").write_bytes(b"wheel")
+    monkeypatch.setattr(fetch, "run_client", client)
+    fetch.download_by_client("pip", "toy==1.0", tmp_path / "a", file)
+    assert (tmp_path / "a").read_bytes() == b"wheel"
 
 
 def test_a_missing_client_is_named(monkeypatch):

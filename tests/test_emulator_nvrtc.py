@@ -89,7 +89,10 @@ def threads_of(code, kernel):
 
 
 def means_doubles(code, file, line):
-    """Whether the function at a line says double, or is a template that a kernel gave a double."""
+    """Whether the function at a line says double, or is a template that a kernel gave a double;
+    line 0 is in the compiler's own exp or log, and what makes a double for it has a line."""
+    if not line:
+        return True
     lines = re.split(r'^#line 1 "(.*)"\n', code, flags=re.M)
     text = lines[lines.index(file) + 1].splitlines()
     start = max((i for i in range(line) if re.match(r"(template|static|extern|__device__)\b",

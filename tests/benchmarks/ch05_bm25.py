@@ -11,10 +11,7 @@ search).  All get k1 = 1.2, b = 0.75 and Lucene's idf.  Before anything is timed
 What favours the peers: queries come to bm25s as tokens, as they do to us; tantivy's answers are
 not read from its store, and it searches after all its merges, but need not wait for them to index.
 """
-import gc
 import importlib.metadata
-import statistics
-import time
 
 import numba
 import numpy as np
@@ -23,6 +20,7 @@ from kernels import twin
 from primer.ch03_bow import encode, tokenize
 from primer.ch05_bm25 import BM25
 from tests.benchmarks.corpus import corpus
+from tests.benchmarks.timing import interleaved
 
 PATTERN = r"(?u)\b\w+\b"              # bm25s: chapter 3's tokens
 K = 10
@@ -91,20 +89,6 @@ def check_tantivy(documents, index, queries):
         own = set(own[own >= 0].tolist())
         shares.append(len(own & found) / max(len(own), 1))
     assert np.mean(shares) >= 0.9, f"only {np.mean(shares):.3f} of the documents are the same"
-
-
-def interleaved(ours, theirs, repeats=5):
-    """Seconds of each, run in turn after one warm-up each -> two medians."""
-    times = [], []
-    for repeat in range(repeats + 1):
-        for function, taken in zip((ours, theirs), times, strict=True):
-            gc.collect()
-            start = time.perf_counter()
-            result = function()
-            if repeat:
-                taken.append(time.perf_counter() - start)
-            del result
-    return [statistics.median(t) for t in times]
 
 
 def row(what, peer, size, bar, ours, theirs):
