@@ -21,7 +21,7 @@ We differ   The text's vectors are columns of W (line 728); by its own shapes v_
             word2vec.c predicts the centre from each neighbour; for CBOW it averages but adds the
             whole dL/dh to each v_w, as Gensim does (Irsoy et al. 2020, arXiv:2012.15332).
 Relations   With one word in C_t (6.3) is (6.2).  v -> A v, u -> A^-T u leave all p as they are.
-Kernels     kernels/ch06_word2vec_numba.py and ch06_word2vec_cuda.py have the windows and the epochs.
+Kernels     kernels/ch06_word2vec_numba.py, ch06_word2vec.cu have the windows and the epochs.
 """
 import sys
 from collections import Counter

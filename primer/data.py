@@ -197,7 +197,8 @@ def analogy_questions():
         elif len(words) == 4 and sections:
             rows.append(tuple(words))
         elif words:
-            raise ValueError(f"{file}, line {number}: expected ': section' or 4 words, got {line!r}")
+            raise ValueError(f"{file}, line {number}: expected ': section' or 4 words, "
+                             f"got {line!r}")
     return sections
 
 

@@ -207,7 +207,8 @@ def download_by_client(client, package, archive, file=None):
 
 def _tags(file):
     """pip's options for the wheel of one system: x-1.0-cp313-cp313-win_amd64.whl is one."""
-    python, abi, platforms = str(file).removesuffix(".whl").split("-")[-3:] if file else 3 * ("any",)
+    python, abi, platforms = (str(file).removesuffix(".whl").split("-")[-3:] if file else
+                              3 * ("any",))
     if platforms == "any":
         return []
     return ["--python-version", python[2:], "--implementation", python[:2], "--abi", abi,

@@ -1,4 +1,4 @@
-"""The corpus of word vectors, and how good vectors are: on small planted data, without a network."""
+"""The corpus of word vectors, and how good vectors are: small planted data, no network."""
 import re
 
 import numpy as np

@@ -531,8 +531,8 @@ def test_pip_downloads_without_building(monkeypatch, tmp_path):
         "--platform=manylinux_2_24_x86_64", "--platform=manylinux_2_28_x86_64"])])
 def test_pip_is_asked_for_the_wheel_of_another_system(monkeypatch, tmp_path, file, tags):
     def client(kind, *arguments):
-        assert arguments == ("download", "toy==1.0", "--no-deps", "--only-binary=:all:", *tags, "-d",
-                             str(tmp_path / "a.pip"))
+        assert arguments == ("download", "toy==1.0", "--no-deps", "--only-binary=:all:", *tags,
+                             "-d", str(tmp_path / "a.pip"))
         (tmp_path / "a.pip/toy.whl").write_bytes(b"wheel")
     monkeypatch.setattr(fetch, "run_client", client)
     fetch.download_by_client("pip", "toy==1.0", tmp_path / "a", file)

@@ -1,8 +1,8 @@
 """The corpora of the benchmarks, all of real English.
 
-    corpus       chapters 3 to 5: 100,000 documents, 10 million words: windows drawn with a seed from
-                 the State of the Union addresses; words, frequencies and neighbours are real, the
-                 documents overlap
+    corpus       chapters 3 to 5: 100,000 documents, 10 million words: windows drawn with a seed
+                 from the State of the Union addresses; words, frequencies and neighbours are real,
+                 the documents overlap
     corpus_file  word vectors: 10 million words that do not repeat, from six sources of the register
 
 A page of an encyclopedia says more about a word than a page of a novel does, and so does its entry

@@ -19,7 +19,7 @@ RESTRICT = 30_000
 
 
 def quality(vectors, restrict=RESTRICT):
-    """WordVectors, frequent words first -> dict name: (value, how many are unknown, of how many)."""
+    """WordVectors, frequent words first -> dict name: (value, how many are unknown, of all)."""
     W, found = vectors.vectors, {}
     vocabulary = {word: i for i, word in enumerate(vectors.words)}
     for name in ("wordsim353", "simlex999"):

@@ -1,4 +1,4 @@
-"""How the benchmarks take times: ours and the peer's in turn, so that both meet the same machine."""
+"""How the benchmarks take times: ours and the peer's in turn, on the machine as it is then."""
 import gc
 import statistics
 import time

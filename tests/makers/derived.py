@@ -9,8 +9,9 @@ A model that makes vectors of unseen words from their parts should place "mournf
 and choice share next to no letters.  Of each line, WordNet says that the word is derived from the
 base (derivationally related form, pertainym), and that the alike word is another one for that very
 sense of the base, or for a concept right above it (hypernym) or beside it (similar to).  The unlike
-word is about as frequent as the alike one, of the base's part of speech, and near no sense of both.  The rare word has no occurrence in Princeton's tagged
-corpus or in the State of the Union addresses, where the others occur FREQUENT times or more.
+word is about as frequent as the alike one, of the base's part of speech, and near no sense of both.
+The rare word has no occurrence in Princeton's tagged corpus or in the State of the Union addresses,
+where the others occur FREQUENT times or more.
 """
 import random
 import re
@@ -60,7 +61,7 @@ def grams(word):
 def build(folder):
     """The bytes of derived_words.tsv from the dict folder of the whole database."""
     records = read_records(folder)
-    tagged = defaultdict(Counter)                            # word: how often in each part of speech
+    tagged = defaultdict(Counter)                        # word: how often in each part of speech
     for (word, pos, _), count in _tag_counts(folder / "index.sense").items():
         tagged[word][pos] += count
     counts = Counter(tokenize(" ".join(data.sotu_paragraphs()[0])))
