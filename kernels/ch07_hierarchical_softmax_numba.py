@@ -106,37 +106,47 @@ def _store(typing, A, i, k, v):
 
 @intrinsic
 def _fma(typing, x, v, w):
-    """x v + w, of a number and two vectors"""
+    """x v + w; x a number, or LANES of them as v and w"""
     def generate(context, builder, signature, arguments):
         x, v, w = arguments
-        none = ir.Constant(v.type, ir.Undefined)
-        first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
-        x = builder.shuffle_vector(builder.insert_element(none, x, ir.IntType(32)(0)), none, first)
+        if not isinstance(signature.args[0], _Lanes):
+            none = ir.Constant(v.type, ir.Undefined)
+            first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+            x = builder.insert_element(none, x, ir.IntType(32)(0))
+            x = builder.shuffle_vector(x, none, first)
         return builder.fadd(builder.fmul(x, v, ("contract",)), w, ("contract",))
-    return v(v.dtype, v, w), generate
+    return v(x if isinstance(x, _Lanes) else v.dtype, v, w), generate
 
 
-@njit(cache=True, fastmath=SUMS, nogil=True)
-def _scores(H, m, U, l, S, width):
-    """S = H U^T, S[width j + i], for m and l rounded up to 2 and 4."""
+@intrinsic
+def _total(typing, v):
+    """The sum of LANES numbers"""
+    def generate(context, builder, signature, arguments):
+        v, step = arguments[0], LANES // 2
+        while step:                                  # halves onto halves
+            half = ir.VectorType(ir.IntType(32), step)
+            none = ir.Constant(v.type, ir.Undefined)
+            low, high = (builder.shuffle_vector(v, none, ir.Constant(half, [*range(i, i + step)]))
+                         for i in (0, step))
+            v, step = builder.fadd(low, high), step // 2
+        return builder.extract_element(v, ir.IntType(32)(0))
+    return v.dtype(v), generate
+
+
+@njit(cache=True, nogil=True)
+def _scores(H, m, U, l, nothing, S, width):
+    """S = H U^T, S[width j + i], for m and l rounded up to 2 and 3."""
     for j in range(0, m, 2):
-        a, b = H[j], H[j + 1]
-        for i in range(0, l, 4):
-            p, q, r, s = U[i], U[i + 1], U[i + 2], U[i + 3]
-            ap = aq = ar = as_ = bp = bq = br = bs = S.dtype.type(0)
-            for k in range(a.size):
-                ap += a[k] * p[k]
-                aq += a[k] * q[k]
-                ar += a[k] * r[k]
-                as_ += a[k] * s[k]
-                bp += b[k] * p[k]
-                bq += b[k] * q[k]
-                br += b[k] * r[k]
-                bs += b[k] * s[k]
-            at = width * j + i
-            S[at], S[at + 1], S[at + 2], S[at + 3] = ap, aq, ar, as_
-            at += width
-            S[at], S[at + 1], S[at + 2], S[at + 3] = bp, bq, br, bs
+        for i in range(0, l, 3):
+            a = b = c = d = e = f = _load(nothing, 0, 0)
+            for k in range(0, H.shape[1], LANES):
+                x, y = _load(H, j, k), _load(H, j + 1, k)
+                p, q, r = _load(U, i, k), _load(U, i + 1, k), _load(U, i + 2, k)
+                a, b, c = _fma(x, p, a), _fma(x, q, b), _fma(x, r, c)
+                d, e, f = _fma(y, p, d), _fma(y, q, e), _fma(y, r, f)
+            at, below = width * j + i, width * (j + 1) + i
+            S[at], S[at + 1], S[at + 2] = _total(a), _total(b), _total(c)
+            S[below], S[below + 1], S[below + 2] = _total(d), _total(e), _total(f)
 
 
 @njit(cache=True, fastmath=SUMS, nogil=True)
@@ -196,67 +206,68 @@ def _combine(G, m, l, down, right, U, nothing, out):
 
 
 @njit(cache=True, fastmath=SUMS, nogil=True)
-def _copy(row, factor, out):
-    for k in range(row.size):
-        out[k] = factor * row[k]
+def _gather(X, rows, signs, n, out):
+    """out[i] = signs[i] X[rows[i]]"""
+    for i in range(n):
+        row, sign, own = X[rows[i]], signs[i], out[i]
+        for k in range(row.size):
+            own[k] = sign * row[k]
 
 
 @njit(cache=True, fastmath=SUMS, nogil=True)
-def _add(row, factor, out):
-    for k in range(out.size):
-        out[k] += factor * row[k]
+def _scatter(X, rows, signs, n, steps, stride):
+    """X[rows[i]] += signs[i] steps[stride i], as (7.6)"""
+    for i in range(n):
+        row, sign, own = X[rows[i]], signs[i], steps[stride * i]
+        for k in range(row.size):
+            row[k] += sign * own[k]
+
+
+@njit(cache=True, nogil=True)
+def _neighbours(tokens, first, t, stop, own):
+    m = 0
+    for j in range(first, stop):
+        if j != t:
+            own[m] = tokens[j]
+            m += 1
+    return m
 
 
 @njit(cache=True, fastmath=SUMS, nogil=True)
-def _predict_step(H, m, N, nodes, codes, rate, U, S, E, nothing, dH, dU):
-    """m rows of H predict the word at the end of a path; steps of N -> sum of losses, dH."""
-    l, one = nodes.size, N.dtype.type(1)
-    for i in range(l):
-        _copy(N[nodes[i]], -one if codes[i] else one, U[i])
-    width = (l + 3) // 4 * 4
-    _scores(H, m, U, l, S, width)
-    loss = _errors(S, m, l, width, rate, E)
-    _combine(S, m, l, width, 1, U, nothing, dH)                        # eq. 7.5
-    _combine(S, l, m, 1, width, H, nothing, dU)
-    for i in range(l):
-        _add(dU[i], -one if codes[i] else one, N[nodes[i]])            # eq. 7.6
-    return loss
-
-
-@njit(cache=True, fastmath=SUMS, nogil=True)
-def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, codes, most, longest, first,
+def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, turns, most, longest, first,
          stop):
     """Places first to stop: the mean of the neighbours predicts (CBOW), or each of them."""
-    d, one = W.shape[1], W.dtype.type(1)
-    H = np.zeros((most + 4, (d + LANES - 1) // LANES * LANES), W.dtype)
+    H = np.zeros((most + 4, (W.shape[1] + LANES - 1) // LANES * LANES), W.dtype)
     U = np.zeros((longest + 4, H.shape[1]), W.dtype)
     S = np.zeros(len(H) * len(U), W.dtype)
-    E, dH, dU = np.zeros_like(S), np.zeros_like(H), np.zeros_like(U)
-    nothing, own = np.zeros((1, LANES), W.dtype), np.zeros(most, np.int64)
+    E, dH, dU, nothing = np.zeros_like(S), np.zeros_like(H), np.zeros_like(U), np.zeros_like(H[:1])
+    own, share, ones = np.zeros(most, np.int32), np.ones(most, W.dtype), np.ones(most, W.dtype)
+    same, next_ = np.int64(0), np.int64(1)           # no literals: one type, one compilation
     total, predictions, document = 0.0, 0, np.searchsorted(starts, first, "right") - 1
     for t in range(first, stop):
         while starts[document + 1] <= t:
             document += 1
-        m = 0
-        for j in range(max(t - windows[t], starts[document]),
-                       min(t + windows[t] + 1, starts[document + 1])):
-            if j != t:
-                own[m] = tokens[j]
-                m += 1
+        m = _neighbours(tokens, max(t - windows[t], starts[document]), t,
+                        min(t + windows[t] + 1, starts[document + 1]), own)
         if m == 0:
             continue
-        n, share = (1, one / W.dtype.type(m)) if mean else (m, one)
-        H[0] = 0
-        for j in range(m):
-            if mean:
-                _add(W[own[j]], share, H[0, :d])
-            else:
-                _copy(W[own[j]], one, H[j])
+        n, X = m, H
+        _gather(W, own, ones, m, H)
+        if mean:
+            for j in range(m):
+                share[j] = 1 / m
+            _combine(share, next_, m, same, next_, H, nothing, dH)
+            n, X = 1, dH
         path = slice(indptr[tokens[t]], indptr[tokens[t] + 1])
-        total += _predict_step(H, n, N, nodes[path], codes[path], rates[t], U, S, E, nothing, dH,
-                               dU)
-        for j in range(m):
-            _add(dH[0 if mean else j], share, W[own[j]])
+        way, signs, l = nodes[path], turns[path], indptr[tokens[t] + 1] - indptr[tokens[t]]
+        _gather(N, way, signs, l, U)
+        width = (l + 2) // 3 * 3
+        _scores(X, n, U, l, nothing, S, width)
+        total += _errors(S, n, l, width, rates[t], E)
+        _combine(S, l, n, next_, width, X, nothing, dU)                # eq. 7.5
+        _combine(S, n, l, width, next_, U, nothing, dH)
+        _scatter(W, own, share, m, dH, same if mean else next_)
+        _scatter(N, way, signs, l, dU, next_)
         predictions += n
     return total, predictions
 
@@ -266,7 +277,7 @@ def _block(mean, W, N, tokens, starts, windows, rates, tree):
     most = min(2 * windows.max(initial=1), np.diff(starts).max(initial=1) - 1)    # neighbours
     bounds = np.linspace(0, len(tokens), numba.get_num_threads() + 1).astype(np.int64)
     done = in_threads(lambda part: _run(
-        mean, W, N, tokens, starts, windows, rates, *tree, most, np.diff(tree.indptr).max(),
+        mean, W, N, tokens, starts, windows, rates, tree.indptr, tree.nodes, (1 - 2 * tree.codes).astype(W.dtype), most, np.diff(tree.indptr).max(),
         *part), list(zip(bounds[:-1], bounds[1:], strict=True)))
     losses, predictions = zip(*done, strict=True)
     return float(sum(losses)), sum(predictions)

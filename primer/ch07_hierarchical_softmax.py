@@ -1,8 +1,8 @@
 r"""Chapter 7. Hierarchical softmax: a word's probability is that of the turns on its way down a tree.
 
     merge the two rarest nodes, f = f_a + f_b, until one is left: the root         Huffman  (7.1)
-    p(w | h)  = prod_i sigma((1 - 2 d_i) s_i),   s_i = <u_i, h>                    V - 1 nodes (7.2)
-    L         = -ln p(w | h) = sum_i ln(1 + exp(-(1 - 2 d_i) s_i))                 a prediction (7.3)
+    p(w | h)  = prod_i sigma((1 - 2 d_i) s_i),   s_i = <u_i, h>                             (7.2)
+    L         = -ln p(w | h) = sum_i ln(1 + exp(-(1 - 2 d_i) s_i))                          (7.3)
     dL/ds_i   = sigma(s_i) - (1 - d_i)                                                      (7.4)
     dL/du_i   = dL/ds_i h;   dL/dh = sum_i dL/ds_i u_i                                      (7.5)
     x        <- x - r dL/dx,  L the sum over the predictions of one place                   (7.6)
