@@ -6,7 +6,7 @@ Idea    All predictions of a place go down one path.  Its rows of N, each times 
         3 x 16 numbers stay in registers: written in Numba's own terms such a loop would store each
         of them at each turn, since LLVM must think that the arrays overlap, so `_load`, `_fma` and
         `_store` say it in LLVM's, with vectors of 16 numbers on any machine.  In float32 e^-|s| is
-        arithmetic that LLVM vectorises, right to 3e-6 of its size (word2vec.c's table: to 1e-2).
+        arithmetic that LLVM vectorises, right to 3e-6 of its size (word2vec.c's table: sigma to 6e-3).
         A row's loss is one logarithm, of the product of its 1 + e^-|s|.
 Threads each has a run of the block's places and steps W and N without locks (Hogwild; Niu et al.
         2011, arXiv:1106.5730): a step may be lost where two meet, and the root is everybody's.

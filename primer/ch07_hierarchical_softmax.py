@@ -131,7 +131,8 @@ def softplus(x):
 
 def paths_of(words, tree):
     """The turns of several words, end to end.  (n,) -> owner (total,) in 0..n-1, nodes, codes."""
-    first, length = tree.indptr[words], np.diff(tree.indptr)[words]               # (n,), (n,)
+    words = np.asarray(words, np.int64)
+    first, length = tree.indptr[words], tree.indptr[words + 1] - tree.indptr[words]      # (n,)
     owner = np.repeat(np.arange(len(words)), length)                              # (total,)
     at = np.arange(len(owner)) + np.repeat(first - np.cumsum(length) + length, length)
     return owner, tree.nodes[at], tree.codes[at]
@@ -201,16 +202,13 @@ def check_block(W, N, tokens, starts, windows, rates, tree):
     return tokens, starts, windows, rates.astype(W.dtype)
 
 
-def predict_step(H, N, word, rate, tree):
-    """One step (7.6) of N, in place: rows of H, all from before, predict one word.  (m, d),
-    (V - 1, d) -> the sum of their losses, dH (m, d)."""
-    own = slice(tree.indptr[word], tree.indptr[word + 1])
-    nodes, codes = tree.nodes[own], tree.codes[own]
-    U = N[nodes]                                      # (l, d)  a copy
+def place_loss_grad(H, U, codes):
+    """All rows of H predict the word at the end of one path.  (m, d), its nodes' vectors (l, d),
+    its turns (l,) -> sum of their losses (7.3), dH (m, d), dU (l, d), from one set of scores."""
     S = H @ U.T                                                                   # (m, l)
     G = sigmoid(S) - (1 - codes).astype(H.dtype)                                  # eq. 7.4
-    N[nodes] -= rate * (G.T @ H)                      # a path has no node twice
-    return softplus((2 * codes - 1) * S).sum(dtype=np.float64), G @ U             # eq. 7.5
+    loss = softplus((2 * codes - 1) * S).sum(dtype=np.float64)
+    return loss, G @ U, G.T @ H                                                   # eq. 7.5
 
 
 def skipgram_block(W, N, tokens, starts, windows, rates, tree):
@@ -221,8 +219,10 @@ def skipgram_block(W, N, tokens, starts, windows, rates, tree):
     total = 0.0
     for t, word in enumerate(tokens):
         own = contexts[indptr[t]:indptr[t + 1]]                                   # (m,)
-        loss, dH = predict_step(W[own], N, word, rates[t], tree)
-        np.subtract.at(W, own, rates[t] * dH)                                     # eq. 7.6
+        _, nodes, codes = paths_of([word], tree)
+        loss, dH, dU = place_loss_grad(W[own], N[nodes], codes)
+        np.subtract.at(W, own, rates[t] * dH)         # eq. 7.6; a word may be there twice
+        N[nodes] -= rates[t] * dU                     # a node is not
         total += loss
     return float(total), len(contexts)
 
@@ -235,9 +235,11 @@ def cbow_block(W, N, tokens, starts, windows, rates, tree):
     total, some = 0.0, np.flatnonzero(np.diff(indptr))                            # (windows,)
     for t in some:
         own = contexts[indptr[t]:indptr[t + 1]]                                   # (m,)
+        _, nodes, codes = paths_of(tokens[[t]], tree)
         h = W[own].mean(axis=0, keepdims=True)                                    # (1, d)
-        loss, dh = predict_step(h, N, tokens[t], rates[t], tree)
-        np.subtract.at(W, own, rates[t] / len(own) * dh)                          # eq. 7.6
+        loss, dh, dU = place_loss_grad(h, N[nodes], codes)
+        np.subtract.at(W, own, rates[t] / W.dtype.type(len(own)) * dh)            # eq. 7.6
+        N[nodes] -= rates[t] * dU
         total += loss
     return float(total), len(some)
 

@@ -40,9 +40,9 @@ from primer.ch07_hierarchical_softmax import (
     mean_path_length,
     merge_rarest,
     paths_of,
+    place_loss_grad,
     predict,
     predict_backward,
-    predict_step,
     sigmoid,
     softplus,
     train_cbow,
@@ -386,7 +386,7 @@ def test_gradient_of_predictions(seed):
 def test_a_place_steps_down_its_slope(backend, name, seed):
     """One place, the others without a step: W and N move by the rate times the loss's gradient."""
     if emulated(backend):
-        return                                       # float32: the equation's test has it
+        return                                       # float32: test_blocks_are_the_equation
     W, N, tokens, _, _, _, tree = drawn(seed, T=5)
     rates = np.array([0, 0, 0.25, 0, 0])
     rest = tokens, [0, 5], [1, 1, 2, 1, 1], rates, tree
@@ -400,16 +400,17 @@ def test_a_place_steps_down_its_slope(backend, name, seed):
     assert_gradient(lambda N: loss(W, N), (N - B) / 0.25, N, seed)
 
 
-def test_a_step_takes_all_gradients_before_any_move():
-    W, N, _, _, _, _, tree = drawn(0)
-    H, words = W[:5], np.full(5, 2)
-    losses, cache = predict(H, N, words, tree)
+@given(seed=st.integers(0, 999))
+def test_a_place_is_predictions_along_one_path(seed):
+    W, N, words, _, _, _, tree = drawn(seed)
+    H = W[:5]
+    losses, cache = predict(H, N, np.full(5, words[0]), tree)
     dH, dN = predict_backward(1.0, cache)
-    moved = N.copy()
-    loss, got = predict_step(H, moved, 2, 0.5, tree)
+    _, nodes, codes = paths_of(words[:1], tree)
+    loss, got, dU = place_loss_grad(H, N[nodes], codes)
     assert_close(loss, losses.sum())
     assert_close(got, dH)
-    assert_close(moved, N - 0.5 * dN)
+    assert_close(dU, dN[nodes])
 
 
 # 5. Parity: tests/parity/ch07_hierarchical_softmax.py says what was frozen.
@@ -437,22 +438,30 @@ def test_the_tree_costs_as_much_as_gensims(frozen):
     assert not np.array_equal(ours, frozen["gensim_lengths"])
 
 
+def sigmoid_of_gensim(x):
+    """Its table, and word2vec.c's: 1000 / 6 / 2 is 83 in whole numbers, so that sigma(0) = 0.494."""
+    return sigmoid(np.floor((x + 6) * 83) * 12 / 1000 - 6).astype(x.dtype)
+
+
 @every_block
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_pass_equals_gensims(backend, frozen, name):
-    """Pairs of words, so that a place has one neighbour and both take the same steps."""
+def test_a_pass_equals_gensims(backend, frozen, name, monkeypatch):
+    """Pairs of words, so that a place has one neighbour and both take the same steps: with its
+    table just the same, with our sigma nearly so."""
+    tolerance = 0.02
+    if backend is chapter:
+        monkeypatch.setattr(chapter, "sigmoid", sigmoid_of_gensim)
+        tolerance = 1e-5
     tree = Tree(*(frozen[f"gensim_{key}"] for key in ("indptr", "nodes", "codes")))
-    W, N = frozen["W"].copy(), frozen["N"].copy()
-    tokens = frozen["tokens"]
+    W, N, tokens = frozen["W"].copy(), frozen["N"].copy(), frozen["tokens"]
     with in_order(backend):
         _, steps = getattr(backend, name)(W, N, tokens, np.arange(0, len(tokens) + 1, 2),
                                           np.ones(len(tokens), np.int64), frozen["rates"], tree)
     assert steps == len(tokens)
-    key = name.partition("_")[0]
     for got, kind in ((W, "W"), (N, "N")):
-        want, before = frozen[f"{key}_{kind}"], frozen[kind]
-        assert np.abs(want - before).max() > 0.1                  # it has moved far
-        assert_close(got, want, rtol=0, atol=3e-3)                # by a table of 1000 sigmas
+        want = frozen[f"{name.partition('_')[0]}_{kind}"]
+        assert np.abs(want - frozen[kind]).max() > 0.3               # it has moved far
+        assert_close(got, want, rtol=0, atol=tolerance)
 
 
 # 6. Twins.
@@ -514,7 +523,7 @@ def repeated(documents, seed=0, V=40, d=8):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_threads_that_do_not_wait_learn_as_well(backend, name):
     """Hogwild: not the same numbers, but the same loss, within a few percent."""
-    block = repeated(60 if emulated(backend) else 600)
+    block = repeated(60 if emulated(backend) else 300)
     if name == "cbow_block":
         block[5] *= 4                                # its steps are shared by the neighbours
     want, got = run(chapter, name, block), run_freely(backend, name, block)

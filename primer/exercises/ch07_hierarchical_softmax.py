@@ -137,6 +137,9 @@ tree.mutant("merge_rarest", "_in_order(order, parents)", "np.array(parents, np.i
 tree.mutant("paths_from_root", "indptr[1:] - 1", "indptr[:-1].copy()",
             "paths run into each other: they are written from the wrong end")
 
+tree.mutant("paths_from_root", "depth[parents[:V]] + (V > 1)", "depth[parents[:V]]",
+            "the turn to the leaf itself is not counted")
+
 path = Exercise("ch07.path", REFERENCE, ["predict"], "The probability along a path")
 
 
@@ -177,13 +180,13 @@ def path_by_hand(impl, seed):
 
 path.mutant("predict", "2 * codes - 1", "1 - 2 * codes", "the probability of the wrong turns")
 path.mutant("predict", "(2 * codes - 1) * s", "-s", "always the probability of going left")
-path.mutant("predict", "losses, owner, softplus((2 * codes - 1) * s)",
-            "losses, owner, -np.log(1 / (1 + np.exp((2 * codes - 1) * s)))",
+path.mutant("predict", "softplus((2 * codes - 1) * s)",
+            "-np.log(1 / (1 + np.exp((2 * codes - 1) * s)))",
             "the plain formula: e^1000 is infinite")
 path.mutant("predict", "H[owner] * N[nodes]", "H[owner] * N[::-1][nodes]",
             "nodes are counted from the root")
-path.mutant("paths_of", "np.diff(tree.indptr)[words]",
-            "np.maximum(np.diff(tree.indptr)[words] - 1, 1)",
+path.mutant("paths_of", "tree.indptr[words + 1] - tree.indptr[words]",
+            "np.maximum(tree.indptr[words + 1] - tree.indptr[words] - 1, 1)",
             "L(w) - 1 factors, with L(w) taken for the inner nodes: the last turn is missing")
 
 slope = Exercise("ch07.gradient", REFERENCE, ["predict_backward"], "The gradient along a path")
@@ -225,55 +228,49 @@ slope.mutant("predict_backward", "np.add.at(dN, nodes, ds[:, None] * H[owner])",
              "of the words that share a node only the last one counts")
 slope.mutant("predict_backward", "np.broadcast_to(dlosses, len(H))[owner]", "1",
              "the factor from above is lost")
+slope.mutant("predict_backward", "np.zeros_like(N)", "N.copy()",
+             "dN begins with N in place of zeros")
 slope.mutant("predict_backward", "ds[:, None] * N[nodes]", "ds[:, None] * N[nodes] / len(ds)",
              "divided by the number of turns")
 
-step = Exercise("ch07.step", REFERENCE, ["skipgram_block"], "A place after a place")
+place = Exercise("ch07.place", REFERENCE, ["place_loss_grad"], "All neighbours of a place")
 
 
-def block(seed, T=6):
-    """-> W, N, tokens, starts, windows, rates, tree: two documents."""
+def drawn_place(seed):
+    """-> H (m, d), U (l, d), turns (l,)."""
     rng = np.random.default_rng(seed)
-    W, N = rng.standard_normal((6, 3)), rng.standard_normal((5, 3))
-    return (W, N, rng.integers(0, 6, T), np.array([0, T // 2, T]), rng.integers(1, 3, T),
-            np.linspace(0.5, 0.1, T), huffman_tree(rng.integers(1, 40, 6)))
+    m, l, d = rng.integers(1, 5, 3)
+    return rng.standard_normal((m, d)), rng.standard_normal((l, d)), rng.integers(0, 2, l)
 
 
-@step.property("W and N step, in place, against the gradients of each place", seed=SEEDS,
-               hint="take dH and dN of a place before you change a row; a word that stands in a "
-                    "window twice gets both steps")
-def steps(impl, seed):
-    W, N, tokens, starts, windows, rates, made = block(seed)
-    indptr, contexts = ch07_hierarchical_softmax.context_windows(tokens, starts, windows)
-    A, B, total = W.copy(), N.copy(), 0.0
-    for t, word in enumerate(tokens):
-        own = contexts[indptr[t]:indptr[t + 1]]
-        losses, cache = ch07_hierarchical_softmax.predict(A[own], B, np.full(len(own), word), made)
-        dH, dN = ch07_hierarchical_softmax.predict_backward(1.0, cache)
-        np.subtract.at(A, own, rates[t] * dH)
-        B, total = B - rates[t] * dN, total + losses.sum()
-    loss, pairs = impl.skipgram_block(W, N, tokens, starts, windows, rates, made)
-    expect_close(N, B, "N at the end")
-    expect_close(W, A, "W at the end")
-    expect_close(loss, total, "the sum of the losses, each from before its step")
-    expect(pairs == len(contexts), "the number of pairs", got=pairs, wanted=len(contexts))
+@place.property("the loss is the sum of the rows' losses, a turn at a time", seed=SEEDS,
+                hint="m rows, l turns: m l terms ln(1 + e^x), with x = s to the right, -s to the "
+                     "left")
+def place_by_hand(impl, seed):
+    H, U, turns = drawn_place(seed)
+    way = list(enumerate(turns.tolist()))
+    expect_close(impl.place_loss_grad(H, U, turns)[0], sum(loss_by_hand(h, U, way) for h in H),
+                 "the sum of equation 7.3")
 
 
-@step.property("a rate of 0 moves nothing", seed=SEEDS, hint="x - 0 * gradient is x")
-def rests(impl, seed):
-    W, N, tokens, starts, windows, rates, made = block(seed)
-    A, B = W.copy(), N.copy()
-    impl.skipgram_block(W, N, tokens, starts, windows, 0 * rates, made)
-    expect(np.array_equal(W, A) and np.array_equal(N, B), "W and N as they were")
+@place.property("dH and dU are its slope", seed=SEEDS,
+                hint="G = sigma(S) - (1 - d): dH = G U, dU = G^T H, sums over the other side")
+def place_slope(impl, seed):
+    H, U, turns = drawn_place(seed)
+    _, dH, dU = impl.place_loss_grad(H, U, turns)
+    rng, eps = np.random.default_rng(seed), 1e-6
+    A, B = rng.standard_normal(H.shape), rng.standard_normal(U.shape)
+    expect([np.shape(dH), np.shape(dU)] == [H.shape, U.shape], "dH as H, dU as U")
+    loss = ch07_hierarchical_softmax.place_loss_grad
+    want = (loss(H + eps * A, U + eps * B, turns)[0]
+            - loss(H - eps * A, U - eps * B, turns)[0]) / (2 * eps)
+    expect_close(float((dH * A).sum() + (dU * B).sum()), want, "the slope along a direction",
+                 rtol=1e-5, atol=1e-7)
 
 
-step.mutant("predict_step", "G @ U", "G @ N[nodes]", "N has moved before dL/dh is taken")
-step.mutant("predict_step", "N[nodes] -= rate * (G.T @ H)", "N[nodes] += rate * (G.T @ H)",
-            "uphill: the nodes go the wrong way")
-step.mutant("predict_step", "N[nodes] -= rate * (G.T @ H)", "N[nodes] -= G.T @ H",
-            "the nodes step without the rate")
-step.mutant("skipgram_block", "np.subtract.at(W, own, rates[t] * dH)",
-            "W.__setitem__(own, W[own] - rates[t] * dH)",
-            "a word that stands in a window twice gets one of its steps only")
-step.mutant("skipgram_block", "np.subtract.at(W, own, rates[t] * dH)",
-            "np.subtract.at(W, own, rates[0] * dH)", "the rate does not fall")
+place.mutant("place_loss_grad", "G.T @ H", "G.T @ H / len(H)",
+             "the mean over the neighbours in place of the sum")
+place.mutant("place_loss_grad", "G @ U", "-G @ U", "uphill: the neighbours go the wrong way")
+place.mutant("place_loss_grad", "1 - codes", "codes", "left and right are exchanged in the gradient")
+place.mutant("place_loss_grad", "(2 * codes - 1) * S", "S", "the loss of going left, always")
+place.mutant("place_loss_grad", "sigmoid(S)", "S", "the score in place of its sigma")
