@@ -3,11 +3,11 @@
 Idea    All predictions of a place go down one path.  Its rows of N, each times its turn's sign, and
         the neighbours' vectors are fetched once into local memory; there three small products give
         the scores and the steps of both sides, and each row of N and W is written once.  Sums of
-        3 x 16 numbers stay in registers: written in Numba's own terms such a loop would store each
-        of them at each turn, since LLVM must think that the arrays overlap, so `_load`, `_fma` and
-        `_store` say it in LLVM's, with vectors of 16 numbers on any machine.  In float32 e^-|s| is
-        arithmetic that LLVM vectorises, right to 3e-6 of its size (word2vec.c's table: sigma to 6e-3).
-        A row's loss is one logarithm, of the product of its 1 + e^-|s|.
+        2 x 3 and 3 x 1 vectors of 16 numbers stay in registers.  In Numba's own words such a loop
+        would store each sum at each turn, since LLVM must think that the arrays overlap: `_load`,
+        `_fma`, `_total` and `_store` say it in LLVM's, which has such vectors on any machine.  In
+        float32 e^-|s| is arithmetic that LLVM vectorises, right to 3e-6 of its size.  A row's loss
+        is one logarithm, of the product of its 1 + e^-|s|.
 Threads each has a run of the block's places and steps W and N without locks (Hogwild; Niu et al.
         2011, arXiv:1106.5730): a step may be lost where two meet, and the root is everybody's.
         One thread gives the same bits each time; with several they differ a little.
@@ -76,7 +76,7 @@ def _place(context, builder, signature, arguments):
     kind = signature.args[0]
     A = context.make_array(kind)(context, builder, arguments[0])
     at = [context.cast(builder, x, t, types.intp)
-          for x, t in zip(arguments[1:3], signature.args[1:3])]
+          for x, t in zip(arguments[1:3], signature.args[1:3], strict=True)]
     number = context.get_value_type(kind.dtype)
     pointer = cgutils.get_item_pointer(context, builder, kind, A, at)
     vector = ir.VectorType(number, LANES).as_pointer()
@@ -242,7 +242,7 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, turns, most,
     S = np.zeros(len(H) * len(U), W.dtype)
     E, dH, dU, nothing = np.zeros_like(S), np.zeros_like(H), np.zeros_like(U), np.zeros_like(H[:1])
     own, share, ones = np.zeros(most, np.int32), np.ones(most, W.dtype), np.ones(most, W.dtype)
-    same, next_ = np.int64(0), np.int64(1)           # no literals: one type, one compilation
+    same, following = np.int64(0), np.int64(1)       # no literals: one type, one compilation
     total, predictions, document = 0.0, 0, np.searchsorted(starts, first, "right") - 1
     for t in range(first, stop):
         while starts[document + 1] <= t:
@@ -256,7 +256,7 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, turns, most,
         if mean:
             for j in range(m):
                 share[j] = 1 / m
-            _combine(share, next_, m, same, next_, H, nothing, dH)
+            _combine(share, following, m, same, following, H, nothing, dH)
             n, X = 1, dH
         path = slice(indptr[tokens[t]], indptr[tokens[t] + 1])
         way, signs, l = nodes[path], turns[path], indptr[tokens[t] + 1] - indptr[tokens[t]]
@@ -264,10 +264,10 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, turns, most,
         width = (l + 2) // 3 * 3
         _scores(X, n, U, l, nothing, S, width)
         total += _errors(S, n, l, width, rates[t], E)
-        _combine(S, l, n, next_, width, X, nothing, dU)                # eq. 7.5
-        _combine(S, n, l, width, next_, U, nothing, dH)
-        _scatter(W, own, share, m, dH, same if mean else next_)
-        _scatter(N, way, signs, l, dU, next_)
+        _combine(S, l, n, following, width, X, nothing, dU)                # eq. 7.5
+        _combine(S, n, l, width, following, U, nothing, dH)
+        _scatter(W, own, share, m, dH, same if mean else following)
+        _scatter(N, way, signs, l, dU, following)
         predictions += n
     return total, predictions
 
@@ -276,9 +276,10 @@ def _block(mean, W, N, tokens, starts, windows, rates, tree):
     tokens, starts, windows, rates = check_block(W, N, tokens, starts, windows, rates, tree)
     most = min(2 * windows.max(initial=1), np.diff(starts).max(initial=1) - 1)    # neighbours
     bounds = np.linspace(0, len(tokens), numba.get_num_threads() + 1).astype(np.int64)
+    turns = (1 - 2 * tree.codes).astype(W.dtype)                       # 1 left, -1 right
     done = in_threads(lambda part: _run(
-        mean, W, N, tokens, starts, windows, rates, tree.indptr, tree.nodes, (1 - 2 * tree.codes).astype(W.dtype), most, np.diff(tree.indptr).max(),
-        *part), list(zip(bounds[:-1], bounds[1:], strict=True)))
+        mean, W, N, tokens, starts, windows, rates, tree.indptr, tree.nodes, turns, most,
+        np.diff(tree.indptr).max(), *part), list(zip(bounds[:-1], bounds[1:], strict=True)))
     losses, predictions = zip(*done, strict=True)
     return float(sum(losses)), sum(predictions)
 

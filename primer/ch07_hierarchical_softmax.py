@@ -1,4 +1,4 @@
-r"""Chapter 7. Hierarchical softmax: a word's probability is that of the turns on its way down a tree.
+r"""Chapter 7. Hierarchical softmax: a word's probability is that of the turns on its way.
 
     merge the two rarest nodes, f = f_a + f_b, until one is left: the root         Huffman  (7.1)
     p(w | h)  = prod_i sigma((1 - 2 d_i) s_i),   s_i = <u_i, h>                             (7.2)
@@ -9,9 +9,9 @@ r"""Chapter 7. Hierarchical softmax: a word's probability is that of the turns o
 
 Symbols     V words, leaves of a binary tree, f_w > 0 the count of one; i runs over the l_w inner
             nodes on the path from the root to w, d_i is the turn there, 0 left and 1 right;
-            u_i: (d,) a node's vector, row of N: (V - 1, d), row V - 2 the root's; v_w: (d,) row of
-            W: (V, d); h: (d,) what predicts, n rows of H: (n, d); dH is dL/dH; sigma(x) = 1 / (1 +
-            e^-x); T words in the corpus, c window, r rate.
+            u_i: (d,) a node's vector, row of N: (V - 1, d), the last the root's; U: (l, d) those of
+            a path; v_w: (d,) row of W: (V, d); h: (d,) what predicts, n rows of H: (n, d); dH is
+            dL/dH; sigma(x) = 1 / (1 + e^-x); T words in the corpus, c window, r rate.
 Sources     the text, lines 923-950, 1284-1285; Huffman 1952; Morin and Bengio 2005; Mikolov et al.
             2013 (arXiv:1310.4546), eq. 3; Rong 2014 (arXiv:1411.2738), sec. 3.1; word2vec.c.
 We differ   The text's l is once the inner nodes (line 932), once the nodes with the leaf (936),
@@ -140,7 +140,7 @@ def paths_of(words, tree):
 
 def predict(H, N, words, tree):
     """-ln p(word | h) of each row (7.3).  (n, d), (V - 1, d), (n,) -> losses (n,), cache."""
-    H, N = check_vectors(H, N, "H", tree)
+    H, N = check_vectors(H, N, tree)
     words = as_labels(words, "words", len(tree.indptr) - 1, len(H))
     owner, nodes, codes = paths_of(words, tree)
     s = (H[owner] * N[nodes]).sum(axis=1)                                         # (total,)
@@ -162,7 +162,7 @@ def predict_backward(dlosses, cache):
 
 def log_probabilities(H, N, tree):
     """ln p of every word (7.2).  (n, d), (V - 1, d) -> (n, V); exp of a row adds up to 1."""
-    H, N = check_vectors(H, N, "H", tree)
+    H, N = check_vectors(H, N, tree)
     V = len(tree.indptr) - 1
     owner, nodes, codes = paths_of(np.arange(V), tree)
     out = np.zeros((len(H), V), H.dtype)                                          # (n, V)
@@ -170,17 +170,17 @@ def log_probabilities(H, N, tree):
     return out
 
 
-def check_vectors(X, N, name, tree):
-    """X (rows, d) and N as arrays -> the same.  ValueError as as_rows, and for shapes that do not
+def check_vectors(H, N, tree):
+    """H (n, d) and N as arrays -> the same.  ValueError as as_rows, and for shapes that do not
     fit; TypeError for unlike dtypes."""
-    X = as_rows(X, name)
-    N = as_rows(N, "N", X.shape[1])
+    H = as_rows(H, "H")
+    N = as_rows(N, "N", H.shape[1])
     if len(N) != len(tree.indptr) - 2:
         raise ValueError(f"N: expected {len(tree.indptr) - 2} rows, one less than words, "
                          f"got {len(N)}")
-    if X.dtype != N.dtype:
-        raise TypeError(f"N: expected {X.dtype} as {name}, got {N.dtype}")
-    return X, N
+    if H.dtype != N.dtype:
+        raise TypeError(f"N: expected {H.dtype} as H, got {N.dtype}")
+    return H, N
 
 
 def check_block(W, N, tokens, starts, windows, rates, tree):

@@ -439,7 +439,7 @@ def test_the_tree_costs_as_much_as_gensims(frozen):
 
 
 def sigmoid_of_gensim(x):
-    """Its table, and word2vec.c's: 1000 / 6 / 2 is 83 in whole numbers, so that sigma(0) = 0.494."""
+    """Its table, and word2vec.c's: 1000 / 6 / 2 in whole numbers is 83; sigma(0) = 0.494."""
     return sigmoid(np.floor((x + 6) * 83) * 12 / 1000 - 6).astype(x.dtype)
 
 
@@ -533,7 +533,7 @@ def test_threads_that_do_not_wait_learn_as_well(backend, name):
     resting = [*block[2:5], 0 * block[5], block[6]]
     before, after, reached = (getattr(chapter, name)(W.copy(), N.copy(), *resting)[0] for W, N in
                               (block[:2], want[1:], got[1:]))
-    assert after < (0.999 if emulated(backend) else 0.95) * before
+    assert after < 0.98 * before
     assert abs(reached - after) < (0.25 if emulated(backend) else 0.1) * (before - after)
 
 

@@ -271,6 +271,7 @@ def place_slope(impl, seed):
 place.mutant("place_loss_grad", "G.T @ H", "G.T @ H / len(H)",
              "the mean over the neighbours in place of the sum")
 place.mutant("place_loss_grad", "G @ U", "-G @ U", "uphill: the neighbours go the wrong way")
-place.mutant("place_loss_grad", "1 - codes", "codes", "left and right are exchanged in the gradient")
+place.mutant("place_loss_grad", "1 - codes", "codes",
+             "left and right are exchanged in the gradient")
 place.mutant("place_loss_grad", "(2 * codes - 1) * S", "S", "the loss of going left, always")
 place.mutant("place_loss_grad", "sigmoid(S)", "S", "the score in place of its sigma")

@@ -81,11 +81,12 @@ def lengths_by_frequency(counts, tree):
             (mean, f"mean over the corpus {mean:.2f}; entropy {bits:.2f}", BLACK, False),
             (flat, f"$\\log_2 V$ = {flat:.2f}, a balanced tree", VERMILION, True)):
         axes.axhline(y, color=colour, linestyle=":", linewidth=1.4)
-        axes.annotate(words, (1, y), xytext=(2, 3 if above else -3), textcoords="offset points",
+        axes.annotate(words, (len(counts), y), xytext=(2, 3 if above else -3),
+                      textcoords="offset points", ha="right",
                       va="bottom" if above else "top", color=colour, fontsize=9)
     axes.set_xscale("log")
     axes.set_ylim(0, lengths.max() + 1)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="upper left", fontsize=9)
     return tidy(axes, f"Frequent words are near the root: V = {len(counts):,}",
                 "rank of the word by frequency", "turns").figure
 
@@ -125,20 +126,27 @@ def loss_curve(history, start):
                 "mean $-\\log_2 p$ of a pair, bits").figure
 
 
-def addresses(first_year=2010, min_count=20, frequent=60):
-    """The addresses since a year, without their most frequent words -> vocabulary, counts, tokens,
-    starts.  Chapter 8 thins them out by chance instead."""
+def passages(first_year=2010):
+    """Of the addresses since a year -> list of str."""
     texts, about = data.sotu_paragraphs()
-    texts = [t for t, a in zip(texts, about, strict=True) if a["year"] >= first_year]
+    return [t for t, a in zip(texts, about, strict=True) if a["year"] >= first_year]
+
+
+def addresses(min_count=20, frequent=60):
+    """The passages without their rare and their most frequent words -> vocabulary, counts, tokens,
+    starts.  Chapter 8 thins the latter out by chance instead."""
+    texts = passages()
     words, counts = count_vocabulary(texts, min_count)
     vocabulary = {word: i for i, word in enumerate(list(words)[frequent:])}
     return vocabulary, counts[frequent:], *encode_corpus(texts, vocabulary)
 
 
-def train_on_addresses(vocabulary, tree, tokens, starts, d=32, c=4, epochs=30, rate=0.1, seed=7):
-    """Skip-gram with the tree, by the twin -> W, N, history."""
+def train_on_addresses(vocabulary, tree, tokens, starts, d=32, c=4, epochs=30, rate=0.1, seed=7,
+                       dtype=np.float32):
+    """Skip-gram with the tree, by the twin -> W, N, history.  float64: other machines, which sum
+    in another order, find the same words."""
     rng = np.random.default_rng(seed)
-    start = initial_vectors(len(vocabulary), d, rng)
+    start = initial_vectors(len(vocabulary), d, rng, dtype)
     return train_skipgram(tokens, starts, *start, tree, c, epochs, rng, rate,
                           twin("ch07_hierarchical_softmax", "numba"))
 
@@ -150,7 +158,8 @@ def tour():
     tree = huffman_tree(counts)
     yield (f"addresses since 2010: {len(tokens):,} words, {len(vocabulary)} different ones; "
            f"{mean_path_length(counts, tree):.2f} turns a prediction, not {len(vocabulary)} scores")
-    yield "lengths", lengths_by_frequency(counts, tree)
+    _, every = count_vocabulary(passages())
+    yield "lengths", lengths_by_frequency(every, huffman_tree(every))
     W, _, history = train_on_addresses(vocabulary, tree, tokens, starts)
     for word in ("war", "tax", "schools", "million"):
         found = ", ".join(w for w, _ in nearest_words(word, vocabulary, W, 6))

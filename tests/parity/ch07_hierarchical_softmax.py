@@ -37,7 +37,8 @@ int main(void) {
   }
   CreateBinaryTree();
   for (int a = 0; a < vocab_size; a++) {
-    for (int b = 0; b < vocab[a].codelen; b++) printf("%%d:%%d ", vocab[a].point[b], vocab[a].code[b]);
+    for (int b = 0; b < vocab[a].codelen; b++)
+      printf("%%d:%%d ", vocab[a].point[b], vocab[a].code[b]);
     printf("\\n");
   }
 }
