@@ -77,13 +77,13 @@ def lengths_by_frequency(counts, tree):
     axes.plot(ranks, -np.log2(p[order]), color=ORANGE, linestyle="--", linewidth=1.5,
               label="$-\\log_2$ of its share of the corpus")
     mean, bits, flat = mean_path_length(counts, tree), entropy_bits(counts), np.log2(len(counts))
-    for y, words, colour, above in (
-            (mean, f"mean over the corpus {mean:.2f}; entropy {bits:.2f}", BLACK, False),
-            (flat, f"$\\log_2 V$ = {flat:.2f}, a balanced tree", VERMILION, True)):
+    for y, words, colour, at in (
+            (mean, f"mean over the corpus {mean:.2f}; entropy {bits:.2f}", BLACK, len(counts)),
+            (flat, f"$\\log_2 V$ = {flat:.2f}, a balanced tree", VERMILION, 1)):
         axes.axhline(y, color=colour, linestyle=":", linewidth=1.4)
-        axes.annotate(words, (len(counts), y), xytext=(2, 3 if above else -3),
-                      textcoords="offset points", ha="right",
-                      va="bottom" if above else "top", color=colour, fontsize=9)
+        axes.annotate(words, (at, y), xytext=(0, 3 if at == 1 else -3),
+                      textcoords="offset points", ha="left" if at == 1 else "right",
+                      va="bottom" if at == 1 else "top", color=colour, fontsize=9)
     axes.set_xscale("log")
     axes.set_ylim(0, lengths.max() + 1)
     axes.legend(loc="upper left", fontsize=9)
