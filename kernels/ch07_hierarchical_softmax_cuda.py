@@ -26,7 +26,6 @@ from primer.ch07_hierarchical_softmax import check_block
 
 MODULE = cp.RawModule(code=cuda_source("ch07_hierarchical_softmax"), options=("-std=c++17",))
 WARPS = 256                           # places under way at the same time, at most
-WARPS_A_BLOCK = 4
 SHARED = 48 * 1024                    # bytes of a block that any device has
 
 
@@ -40,19 +39,17 @@ def _block(mean, W, N, tokens, starts, windows, rates, tree):
     if not predictions:
         return 0.0, 0
     most, longest = int(sizes.max()), int(np.diff(tree.indptr).max())
-    each = 4 * (1 if mean else most) * (longest + 64)                  # bytes a warp
-    warps = min(WARPS_A_BLOCK, WARPS, SHARED // each)
-    if not warps:
+    each = 4 * (1 if mean else most) * (longest + 64)                  # bytes
+    if each > SHARED:
         raise ValueError(f"windows: {most} neighbours and a path of {longest} nodes do not fit the "
                          "GPU's shared memory")
-    blocks = min(WARPS // warps, -(-len(tokens) // warps))
     on_device = cp.asarray(W), cp.asarray(N)                           # (V, d), (V - 1, d)
     losses = cp.empty(len(tokens), cp.float32)                         # (T,)
-    MODULE.get_function("hierarchical_softmax")((blocks,), (32 * warps,), (
+    MODULE.get_function("hierarchical_softmax")((min(WARPS, len(tokens)),), (32,), (
         *on_device, *map(cp.asarray, (tokens, indptr, contexts, rates, tree.indptr, tree.nodes,
                                       tree.codes)), losses,
         np.int32(len(tokens)), np.int32(W.shape[1]), np.int32(mean),
-        np.int32(1 if mean else most), np.int32(longest)), shared_mem=warps * each)
+        np.int32(1 if mean else most)), shared_mem=each)
     W[:], N[:] = (rows.get() for rows in on_device)
     return float(losses.get().sum(dtype=np.float64)), predictions
 

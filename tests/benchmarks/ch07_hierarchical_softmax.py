@@ -10,7 +10,6 @@ documents, exact and under each one's own tree, and ours must not be above the p
 """
 import gc
 import importlib.metadata
-import os
 import statistics
 import time
 
@@ -87,7 +86,7 @@ def mean_loss(W, N, tree, tokens, starts, documents=200):
                           for a in range(0, len(words), 5000)]))
 
 
-def rows(words=int(os.environ.get("BENCHMARK_WORDS", 10_000_000)), repeats=3):
+def rows(words=10_000_000, repeats=3):
     """One row; compilation happens before."""
     numba.set_num_threads(THREADS)
     path, fast = corpus_file(words), twin("ch07_hierarchical_softmax", "numba")
