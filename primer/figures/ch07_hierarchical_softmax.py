@@ -160,7 +160,7 @@ def tour():
            f"{mean_path_length(counts, tree):.2f} turns a prediction, not {len(vocabulary)} scores")
     _, every = count_vocabulary(passages())
     yield "lengths", lengths_by_frequency(every, huffman_tree(every))
-    W, _, history = train_on_addresses(vocabulary, tree, tokens, starts)
+    W, _, history = train_on_addresses(vocabulary, tree, tokens, starts, epochs=12, rate=0.2)
     for word in ("war", "tax", "schools", "million"):
         found = ", ".join(w for w, _ in nearest_words(word, vocabulary, W, 6))
         yield f"{word:<8} {found}"
