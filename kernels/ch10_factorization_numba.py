@@ -1,9 +1,9 @@
 """Numba twin of primer/ch10_factorization.py: both counts, CSR times dense, the Gibbs sweep.
 
 Idea    counting: a counting sort lists the places of each word; the neighbours of all its places
-        are added up in one dense row of V sums, which fits the cache, and only the sums that were
-        touched are written, sorted or found by a scan, whichever is less.  A fence before each
-        document ends a window that reaches it, so that a place is one look into memory.  The
+        are added up in one dense row of V sums, which fits the cache; a mark for each 64 of them
+        says where to look for sums when the row is written, so nothing is sorted.  A fence before
+        each document ends a window that reaches it, so a place is one look into memory.  The
         reference sorts all pairs.  csr_matmul walks a row once for all columns, the sweep holds
         n_tw with the topics of one word side by side.
 Threads each thread owns a run of words (of rows, in csr_matmul), about equally many pairs, and
@@ -23,84 +23,67 @@ from primer.ch10_factorization import Topics, check_positive, flatten
 
 
 @njit(nogil=True, cache=True)
-def _fenced(tokens, starts):
-    """The documents in a row, a fence of -1 before each and at the end -> (T + n + 1,) int32."""
-    out, at = np.empty(tokens.size + starts.size, np.int32), 0
-    for i in range(starts.size - 1):
-        out[at] = -1
+def _places(tokens, documents, V):
+    """The documents in a row, a fence of -1 before each and at the end, and the places of each word
+    there, by a counting sort -> (T + n + 1,) int32, (T,) int32, starts (V + 1,)."""
+    fenced, at = np.empty(tokens.size + documents.size, np.int32), 0
+    places, starts = np.empty(tokens.size, np.int32), np.zeros(V + 2, np.int64)
+    for i in range(documents.size - 1):
+        fenced[at] = -1
         at += 1
-        for t in range(starts[i], starts[i + 1]):
-            out[at] = tokens[t]
+        for t in range(documents[i], documents[i + 1]):
+            fenced[at] = tokens[t]
+            starts[tokens[t] + 2] += 1
             at += 1
-    out[at] = -1
-    return out
-
-
-@njit(nogil=True, cache=True)
-def _places(fenced, V):
-    """The places of each word, in order, by a counting sort -> (T,) int32, starts (V + 1,)."""
-    starts = np.zeros(V + 2, np.int64)
-    for w in fenced:
-        if w >= 0:
-            starts[w + 2] += 1
+    fenced[at] = -1
     for w in range(V):
         starts[w + 2] += starts[w + 1]
-    places = np.empty(starts[V + 1], np.int32)
     for t in range(fenced.size):
         w = fenced[t]
         if w >= 0:
             places[starts[w + 1]] = t
             starts[w + 1] += 1
-    return places, starts[:-1]
-
-
-@njit(nogil=True, cache=True)
-def _longer(x, size):
-    out = np.empty(max(size, 2 * x.size), x.dtype)
-    out[:x.size] = x
-    return out
+    return fenced, places, starts[:-1]
 
 
 @njit(nogil=True, cache=True)
 def _rows(fenced, places, starts, weights, first, stop):
     """The rows first..stop, a neighbour at distance k counting weights[k - 1] -> CSR's parts."""
-    V = starts.size - 1
-    sums, lengths, n = np.zeros(V, weights.dtype), np.empty(stop - first, np.int64), 0
+    V, n = starts.size - 1, 0
+    sums, met = np.zeros(V, weights.dtype), np.zeros(V // 64 + 1, np.uint8)
+    lengths = np.empty(stop - first, np.int64)
     indices, data = np.empty(V, np.int32), np.empty(V, weights.dtype)
     for w in range(first, stop):
-        if n + V > indices.size:
-            indices, data = _longer(indices, n + V), _longer(data, n + V)
-        begin = n
-        for place in places[starts[w]:starts[w + 1]]:
-            for step in (-1, 1):
-                other = place
-                for weight in weights:
+        for p in range(starts[w], starts[w + 1]):
+            for step in range(-1, 2, 2):
+                other = places[p]
+                for k in range(weights.size):
                     other += step
                     c = fenced[other]
                     if c < 0:
                         break
-                    if sums[c] == 0:
-                        indices[n] = c
+                    sums[c] += weights[k]
+                    met[c >> 6] = 1
+        if n + V > indices.size:
+            wide, more = np.empty(2 * n + V, np.int32), np.empty(2 * n + V, weights.dtype)
+            for e in range(n):                         # slices compile for seconds
+                wide[e], more[e] = indices[e], data[e]
+            indices, data = wide, more
+        begin = n
+        for block in range(met.size):
+            if met[block]:
+                met[block] = 0
+                for c in range(64 * block, min(64 * block + 64, V)):
+                    if sums[c] != 0:
+                        indices[n], data[n] = c, sums[c]
+                        sums[c] = 0
                         n += 1
-                    sums[c] += weight
-        if 8 * (n - begin) > V:                        # a scan is cheaper than a sort
-            n = begin
-            for c in range(V):
-                if sums[c] != 0:
-                    indices[n] = c
-                    n += 1
-        else:
-            indices[begin:n].sort()
-        for e in range(begin, n):
-            data[e] = sums[indices[e]]
-            sums[indices[e]] = 0
         lengths[w - first] = n - begin
-    return lengths, indices[:n].copy(), data[:n].copy()
+    return lengths, indices[:n], data[:n]
 
 
 def _count(tokens, starts, V, weights):
-    fenced = _fenced(tokens, starts)                                     # (T + n + 1,)
-    places, first = _places(fenced, V)                                   # (T,), (V + 1,)
+    fenced, places, first = _places(tokens, starts, V)                   # (T + n + 1,), (T,)
     bounds = shares(np.diff(first) + 1, numba.get_num_threads()) if V else np.zeros(2, np.int64)
     parts = in_threads(lambda run: _rows(fenced, places, first, weights, *run),
                        list(zip(bounds, bounds[1:], strict=False)))

@@ -9,7 +9,7 @@ Idea    a step needs no square root and no division: 1 / sqrt(1 + u^2) is a shor
 Threads Hogwild: each has a run of the entries and writes rows without locks; two that meet in one
         row may lose a part of a step.  One thread: the same bits for the same arguments, equal to
         the reference to rounding.  Counting and adding: a thread owns the rows that it writes.
-Limits  float32 and float64; in float64, and for large steps, root and division are taken.
+Limits  float32 and float64; for a large step (seldom in float32) root and division are taken.
 """
 import numba
 import numpy as np
@@ -20,13 +20,14 @@ from kernels.ch10_factorization_numba import _count
 from primer.ch03_bow import CSR
 from primer.ch11_glove import check_alike, check_block, check_block_of_corpus
 
+LEAST = 4096                          # entries: fewer are not worth a second thread
 SUMS = {"reassoc", "contract"}        # sums in any order, but NaN and infinity as ever
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
 def _steps(words, contexts, rows, columns, logs, weights, rate, small, series, first, stop):
     """The steps of the entries first..stop -> sum of f e^2 / 2; small: the largest u^2 for which
-    the terms of the series are exact to rounding, or below 0: none is."""
+    three terms of the series are exact to rounding."""
     d, cost = words.shape[2] - 1, 0.0
     one, a1, a2, a3 = series
     for e in range(first, stop):
@@ -68,9 +69,10 @@ def adagrad_block(words, contexts, rows, columns, logs, weights, rate=0.05):
     rows, columns, *values = check_block(words, contexts, rows, columns, logs, weights, rate)
     dtype, m = words.dtype.type, len(rows)
     logs, weights = (np.asarray(x, dtype) for x in values)               # (m,), (m,)
-    small = dtype(1 / 64 if dtype == np.float32 else -1)
+    small = dtype(1 / 64 if dtype == np.float32 else 1e-4)
     series = dtype(1), dtype(1 / 2), dtype(3 / 8), dtype(5 / 16)
-    bounds = np.linspace(0, m, numba.get_num_threads() + 1).astype(np.int64)
+    threads = min(numba.get_num_threads(), 1 + m // LEAST)
+    bounds = np.linspace(0, m, threads + 1).astype(np.int64)
     costs = in_threads(lambda run: _steps(words, contexts, rows, columns, logs, weights,
                                           dtype(rate), small, series, *run),
                        list(zip(bounds, bounds[1:], strict=False)))
@@ -106,13 +108,15 @@ def _merge(indptr, columns, values, other, theirs, added, first, stop, begin, in
 def add_counts(X, Y):
     check_alike(X, Y)
     rows, indptr = X.shape[0], np.zeros(X.shape[0] + 1, np.int64)
-    indices, data = np.empty(0, np.int32), np.empty(0, X.data.dtype)
     bounds = shares(np.diff(X.indptr) + np.diff(Y.indptr) + 1, numba.get_num_threads()) \
         if rows else np.zeros(1, np.int64)
     runs = list(zip(bounds, bounds[1:], strict=False))
-    for _ in range(2 if runs else 0):                    # first how long, then what
-        in_threads(lambda run: _merge(*X[:3], *Y[:3], *run, indptr, indices, data), runs)
-        if not data.size:
-            np.cumsum(indptr, out=indptr)
-            indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], X.data.dtype)
-    return CSR(indptr, indices, data, X.shape)
+
+    def merge(*out):
+        if runs:
+            in_threads(lambda run: _merge(*X[:3], *Y[:3], *run, indptr, *out), runs)
+        return out
+    merge(np.empty(0, np.int32), np.empty(0, X.data.dtype))              # how long each row is
+    np.cumsum(indptr, out=indptr)
+    return CSR(indptr, *merge(np.empty(indptr[-1], np.int32), np.empty(indptr[-1], X.data.dtype)),
+               X.shape)

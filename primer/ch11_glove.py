@@ -7,7 +7,7 @@ r"""Chapter 11. GloVe: vectors whose dot products are the logarithms of counts.
     P(k | i) = X_ik / X_i;   ln P(k | i) / P(k | j) = <w_i - w_j, c_k> if e = 0, b_i = ln X_i(11.5)
     v_i      = w_i + c_i                                                                    (11.6)
 
-Symbols     X (and Y): CSR (V, V) counts of word i and context j, X_i its row sums; nnz of them above 0;
+Symbols     X, Y: CSR (V, V) counts of word i and context j, nnz of them above 0, X_i a row's sum;
             W, C: (V, d) vectors w_i of words, c_j of contexts (the text's w with a tilde);
             b, a: (V,) their biases; e an error, f its weight; p a number that is learned, g = f e c
             (or f e w, or f e) half of its gradient at one entry, r its share of the rate.

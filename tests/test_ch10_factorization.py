@@ -631,15 +631,6 @@ def test_twin_counts_odd_corpora(backend, documents):
                      getattr(chapter, name)(documents, 4, window))
 
 
-@pytest.fixture
-def threads():
-    """Sets Numba's number of threads, for this test only."""
-    numba = pytest.importorskip("numba")
-    before = numba.get_num_threads()
-    yield lambda n: numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
-    numba.set_num_threads(before)
-
-
 @every_twin_count
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_the_number_of_threads_changes_no_bit(backend, count, threads):

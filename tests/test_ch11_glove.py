@@ -113,9 +113,10 @@ def test_steps_are_the_equation(backend, seed, rate):
     want, cost = spec_steps(model, *steps, rate)
     got, count = backend.adagrad_block(*model, *steps, rate)
     assert count == len(steps[0])
-    assert_close(got, cost, rtol=1e-9)
+    rtol = 2e-5 if emulated(backend) else 1e-9                    # float32 there
+    assert_close(got, cost, rtol=rtol, atol=rtol / 100)
     for a, b in zip(model, want, strict=True):
-        assert_close(a, b, rtol=1e-9)
+        assert_close(a, b, rtol=rtol, atol=rtol / 100)
 
 
 @every_count
@@ -473,29 +474,14 @@ def test_steps_equal_stanfords(backend, frozen):
 TOLERANCE = {np.float64: 1e-9, np.float32: 2e-4}
 
 
-@pytest.fixture
-def threads():
-    """Sets Numba's number of threads, for this test only."""
-    numba = pytest.importorskip("numba")
-    before = numba.get_num_threads()
-    yield lambda n: numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
-    numba.set_num_threads(before)
-
-
 def alone(r, m, V):
     """m entries, no word and no context twice -> rows, columns, logs, weights."""
     return (r.permutation(V)[:m].astype(np.int32), r.permutation(V)[:m].astype(np.int32),
             r.normal(2, 1, m), r.uniform(0.01, 1, m))
 
 
-@every_twin_block
-@pytest.mark.parametrize("m", EDGE_SIZES)
-@pytest.mark.parametrize("d", [1, 2, 32, 33, 100])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_twin_takes_the_same_steps(backend, m, d, dtype):
+def check_steps_of(backend, m, d, dtype):
     """No word twice: the order of the steps is no matter, nor are threads."""
-    if emulated(backend) and (m > 33 and d > 2 or dtype is np.float64):
-        pytest.skip("the emulator takes the small ones")
     r = np.random.default_rng(m + d)
     mine = initial_model(140, d, r, dtype)
     for part in mine:
@@ -510,6 +496,20 @@ def test_twin_takes_the_same_steps(backend, m, d, dtype):
         for a, b in zip(mine, other, strict=True):
             assert a.dtype == dtype
             assert_close(a, b, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] / 10)
+
+
+@every_twin_block
+@pytest.mark.parametrize("m", EDGE_SIZES)
+def test_twin_takes_the_same_steps(backend, m):
+    for d in (1, 31) if emulated(backend) else (1, 2, 31, 32, 33, 100):
+        check_steps_of(backend, m, d, np.float32)
+
+
+@every_twin("ch11_glove", "adagrad_block", orders=())
+@pytest.mark.parametrize("m", EDGE_SIZES)
+def test_twin_takes_the_same_steps_in_float64(backend, m):
+    for d in (1, 2, 31, 32, 33, 100):
+        check_steps_of(backend, m, d, np.float64)
 
 
 @every_twin("ch11_glove", "adagrad_block", orders=())
@@ -542,11 +542,11 @@ def test_cut_into_blocks_it_is_the_same(backend, threads):
 
 @every_twin("ch11_glove", "adagrad_block", orders=())
 def test_threads_cost_no_quality(backend, threads):
-    X, r = planted(60), np.random.default_rng(0)
-    start, found = initial_model(60, 6, r), []
+    X, r = planted(120), np.random.default_rng(0)
+    start, found = initial_model(120, 6, r), []
     for n in (1, 2):
         threads(n)
-        found.append(train_glove(X, start, 60, np.random.default_rng(1), 0.1, twin=backend)[1][-1])
+        found.append(train_glove(X, start, 40, np.random.default_rng(1), 0.1, twin=backend)[1][-1])
     assert found[1] < 1.5 * found[0] + 1e-3
 
 

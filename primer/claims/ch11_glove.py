@@ -2,7 +2,7 @@
 import numpy as np
 
 from primer.ch01_geometry import cosine
-from primer.ch03_bow import bag_of_words, encode, to_dense, tokenize
+from primer.ch03_bow import CSR, bag_of_words, encode, to_dense, tokenize
 from primer.ch06_word2vec import encode_corpus
 from primer.ch10_factorization import ppmi
 from primer.ch11_glove import (
@@ -84,7 +84,7 @@ def what_is_factorised():
 
 
 def kind_of_model():
-    """Does one pass over the counts only decompose them, or take steps against prediction errors?"""
+    """Are counts only stored, or do vectors move against the error of a prediction?"""
     rng = np.random.default_rng(0)
     model = initial_model(2, 2, rng, np.float64)
     before = model.words.copy()
@@ -100,7 +100,6 @@ def ratios():
     table = np.exp(W @ W.T + b[:, None] + b)
     part = np.ones((6, 2, 4))
     part[:, 0] = np.column_stack([W, b])
-    from primer.ch03_bow import CSR
     X = CSR(np.arange(7) * 6, np.tile(np.arange(6), 6), table.ravel(), (6, 6))
     k, ratio = probability_ratios(X, 0, 1)
     predicted = predicted_ratios(GloVe(part, part), 0, 1, k, table.sum(axis=1))
@@ -123,7 +122,7 @@ CLAIMS = [
     Claim(1337, "what is factorised", "the full matrix", what_is_factorised,
           note="f(0) = 0: only entries that are not 0 are stored and visited."),
     Claim(1438, "what kind of model GloVe is", "count-based", kind_of_model,
-          note="A log-bilinear regression whose data are counts: it predicts ln X and is trained by "
+          note="A log-bilinear regression whose data are counts: it predicts ln X and learns by "
                "gradient steps (line 1292 calls it static and predictive)."),
     Claim(1556, "what differences of GloVe's vectors model", "ratios of probabilities", ratios),
 ]

@@ -202,7 +202,8 @@ step.mutant("adagrad_step", "0.5 * weight * error ** 2", "weight * error ** 2",
             "the cost without its half")
 step.mutant("adagrad_step", "0.5 * weight * error ** 2", "0.5 * (weight * error) ** 2",
             "the weight is squared in the cost")
-step.mutant("adagrad_step", "np.append(p[:-1], 1)", "p", "a bias's gradient is the other bias, not 1")
+step.mutant("adagrad_step", "np.append(p[:-1], 1)", "p",
+            "a bias's gradient is the other bias, not 1")
 
 ratios = Exercise("ch11.ratios", REFERENCE, ["probability_ratios"], "Ratios of probabilities")
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=9), min_size=1, max_size=4)
