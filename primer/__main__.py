@@ -1,4 +1,4 @@
-"""`python -m primer`: the tour; `claims`, `data`, `search`, `gpu` besides.  It calls and prints."""
+"""`python -m primer`: the tour, and its commands.  It calls and prints."""
 import argparse
 import importlib
 import json
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 import kernels
 from primer import claims, data
+from primer.training import lookup
 
 
 def chapters():
@@ -191,6 +192,15 @@ def parser():
     command.add_argument("--backend", choices=["numpy", "numba"], default="numba")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=search)
+    for name, ask, words in (("neighbors", lookup.neighbors, "the nearest words, by cosine"),
+                             ("analogy", lookup.analogy, "A is to B as C is to which word?")):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("words", nargs="+", metavar="WORD")
+        command.add_argument("--vectors", required=True, metavar="FILE",
+                             help=".vec, .txt, .glove, .bin or .ftz, .gz too")
+        command.add_argument("-k", type=int, default=10, help="how many (default: 10)")
+        command.add_argument("--json", action="store_true")
+        command.set_defaults(run=ask)
     command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
     command.add_argument("--scale", type=int, metavar="N",
                          help="size of the examples (default: 8 with a GPU, 1 without)")

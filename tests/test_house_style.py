@@ -29,7 +29,7 @@ LAYOUT = {                            # what a folder may hold besides files tha
     ".": {"pyproject.toml", "README.md", "LICENSE", "primer", "kernels", "notebooks", "tests",
           "datasets"},
     "primer": {"__init__.py", "__main__.py", "claims", "data.py", "fetch.py", "formats",
-               "figures", "exercises"},
+               "figures", "exercises", "training"},
     "kernels": {"__init__.py", "emulator"},
     "notebooks": {"build.py", "readme.png", "src", "assignments"},
 }

@@ -29,25 +29,32 @@ from primer.formats.vectors import (
 )
 from primer.formats.wordnet import Synset, read_wordnet, read_wordnet_excerpt
 
-__all__ = ["FastText", "Synset", "WordVectors", "read_fasttext", "read_glove", "read_vectors",
-           "read_word2vec_binary", "read_word2vec_text", "read_wordnet", "read_wordnet_excerpt",
-           "write_fasttext", "write_glove", "write_vectors", "write_word2vec_binary",
-           "write_word2vec_text"]
+__all__ = ["FastText", "Synset", "WordVectors", "check_ending", "read_fasttext", "read_glove",
+           "read_model", "read_vectors", "read_word2vec_binary", "read_word2vec_text",
+           "read_wordnet", "read_wordnet_excerpt", "write_fasttext", "write_glove",
+           "write_vectors", "write_word2vec_binary", "write_word2vec_text"]
 ENDINGS = (".vec", ".txt", ".glove", ".bin", ".ftz")
 
 
 def read_vectors(path, errors="strict"):
     """Read word vectors, the format chosen by the ending and the first bytes  ->  WordVectors.
 
-    Of a fastText model these are its words' vectors, n-grams included, without its output matrix.
-    Raises ValueError for an unknown ending and for all that the readers refuse.
+    Of a fastText model these are its words' vectors, n-grams included.  Raises ValueError for an
+    unknown ending and for all that the readers refuse.
     """
-    ending = _ending(path)
+    found = read_model(path, errors)
+    return found.word_vectors() if isinstance(found, FastText) else found
+
+
+def read_model(path, errors="strict"):
+    """The same, but a fastText model as it is, without its output matrix  ->  WordVectors or
+    FastText, which has vectors for unknown words too."""
+    ending = check_ending(path)
     with opened(path) as file:
         first = file.readline(100)
     if ending in (".bin", ".ftz"):
         if is_fasttext(first):
-            return read_fasttext(path, errors, outputs=False).word_vectors()
+            return read_fasttext(path, errors, outputs=False)
         if ending == ".ftz" or not is_header(first):
             raise ValueError(f"{path}: begins with {first[:8]!r}, neither fastText's magic number "
                              "nor the header of word2vec binary")
@@ -62,7 +69,7 @@ def write_vectors(path, vectors, errors="strict"):
     A model becomes a model in .bin, and its words' vectors elsewhere.  The file appears whole or
     not at all.  Raises ValueError for an unknown ending, .ftz, and all that the writers refuse.
     """
-    ending = _ending(path)
+    ending = check_ending(path)
     if ending == ".ftz":
         raise ValueError(f"{path}: quantised models are only read")
     if isinstance(vectors, FastText):
@@ -73,7 +80,8 @@ def write_vectors(path, vectors, errors="strict"):
     return write(path, vectors, errors)
 
 
-def _ending(path):
+def check_ending(path):
+    """The ending that names the format  ->  str.  Raises ValueError for an unknown one."""
     path = Path(path)
     ending = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     if ending not in ENDINGS:

@@ -1,0 +1,1 @@
+"""Word vectors from a text file: the corpus on disk (corpus.py), a long run in blocks (run.py)."""
