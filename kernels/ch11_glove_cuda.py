@@ -6,8 +6,8 @@ Idea    a warp an entry: neighbouring lanes have neighbouring dimensions, so eac
 Threads Hogwild: warps that meet in a row add to it by atomics, so nothing is lost, but a step may
         start from numbers that are some steps old.  Entries without a common word take the
         reference's steps to rounding.
-Cost    an entry reads 4 rows of d + 1 float32 and adds to them, 32 (d + 1) bytes, and 16 of its own; 18
-        flops a dimension: memory bounds it.  d = 100 and 10^7 entries, 33 GB: T4 104 ms,
+Cost    an entry reads 4 rows of d + 1 float32 and adds to them, 32 (d + 1) bytes; 18 flops a
+        dimension: memory bounds it.  d = 100 and 10^7 entries, 33 GB: T4 104 ms,
         A100 21 ms, H100 10 ms, RTX 4090 33 ms, if no row is found in a cache; the atomics of
         words that all warps want at once come on top.
 Limits  float32 only.  A call takes the model up and down, 16 V (d + 1) bytes each way: give it

@@ -25,7 +25,8 @@ We differ   The text calls LSA sparse, its width fixed by the vocabulary (line 1
             word2vec's a = 0.75 it is the smoothed PMI (line 1111).
 Relations   PMI = 0 where C has rank 1.  cooccurrence_inverse_distance is GloVe's count (chapter
             11); P(c) is word2vec's noise (chapter 8); (10.4) of centred columns is PCA (chapter 1).
-Kernels     kernels/ch10_factorization_numba.py: both counts, csr_matmul, gibbs_sweep.
+Kernels     kernels/ch10_factorization_numba.py: both counts, csr_matmul, gibbs_sweep;
+            kernels/ch10_factorization.cu: the first three.
 """
 from typing import NamedTuple
 

@@ -220,11 +220,11 @@ def check_block(words, contexts, rows, columns, logs, weights, rate):
 
 
 def adagrad_block(words, contexts, rows, columns, logs, weights, rate=0.05):
-    """One step (11.4) for each entry, in order; changes words and contexts IN PLACE.
+    """One step (11.4) for each entry, in order; changes words and contexts IN PLACE.  (V, 2, d + 1)
+    of a GloVe, twice, (m,) of shuffled_entries, four times -> sum of f e^2 / 2: float, m.
 
-    words, contexts: a GloVe's; rows, columns, logs, weights: (m,), a run of shuffled_entries
-    -> sum of f e^2 / 2, each before its step: float, m.  Raises ValueError for unlike shapes, ids
-    out of range, NaN, a rate <= 0.
+    Each cost is that before its step.  Raises ValueError for unlike shapes, ids out of range, NaN,
+    a rate <= 0.
     """
     entries, cost = check_block(words, contexts, rows, columns, logs, weights, rate), 0.0
     for i, j, log, weight in zip(*entries, strict=True):

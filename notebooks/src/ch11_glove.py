@@ -140,8 +140,8 @@ for _ in range(3):
     print("cost", round(cost, 3), " w, b", word[0].round(3), " r", word[1].round(3))
 
 # %% [markdown]
-# Epoch after epoch over all counts, in random order, the cost falls. More numbers a word fit better,
-# which is not yet to say that they mean more.
+# Epoch after epoch over all counts, in random order, the cost falls. More numbers a word fit
+# better, which is not yet to say that they mean more.
 
 # %%
 histories = {"50 numbers a word": history}
@@ -176,8 +176,8 @@ figures.growth(tokens, starts, len(vocabulary))
 # ## The twin
 #
 # `kernels/ch11_glove_numba.py` takes the same steps, on several threads without locks (*Hogwild*):
-# two threads that meet in one word may lose part of a step, which is seldom and does little harm. On
-# one thread it takes the reference's very steps:
+# two threads that meet in one word may lose part of a step, which is seldom and does little harm.
+# On one thread it takes the reference's very steps:
 
 # %%
 from kernels import twin
@@ -218,8 +218,8 @@ for a, b in (("cat", "dog"), ("dog", "log")):
           round(float(cosine(rows[words[a]], rows[words[b]])), 3))
 
 # %% [markdown]
-# **Line 1337: the full matrix is factorised.** 400,000 words would need 640 GB in float32. $f(0) = 0$:
-# only counts above 0 are kept and visited, here
+# **Line 1337: the full matrix is factorised.** 400,000 words would need 640 GB in float32. As
+# $f(0) = 0$, only counts above 0 are kept and visited, here
 
 # %%
 print(f"{X.data.size / X.shape[0] ** 2:.0%} of the cells, though only the {X.shape[0]:,} most "
@@ -302,19 +302,19 @@ else:
         print(f"{word:10}", ", ".join(w for w, _ in nearest_words(word, real_words, real, 6)))
 
 # %% [markdown]
-# * Stanford's values: window 15, $x_{max} = 100$, $\alpha = 3/4$, rate 0.05, 50 to 100 epochs. For a
-#   corpus of a few million words $x_{max} = 10$ does better.
+# * Stanford's values: window 15, $x_{max} = 100$, $\alpha = 3/4$, rate 0.05, 50 to 100 epochs; their
+#   demo on 17 million words has $x_{max} = 10$.
 # * The order of the counts must be random. Sorted, or in blocks that fit the cache, an epoch takes
 #   less time and does less good.
 # * A new corpus, or new words, means new counts: blocks can be added, but vectors are then fitted
 #   anew. A word that was never counted has no vector (chapter 12 makes one from its letters), and a
 #   word with two senses has one (chapter 14).
-# * Stanford's `cooccur` doubles the first count if its sort buffer stays empty; harmless, but do not
-#   be surprised when comparing.
+# * Stanford's `cooccur` doubles the first count if its sort buffer stays empty, as it does for a
+#   small vocabulary: do not be surprised when comparing.
 #
 # ## Sources
 #
 # The text, lines 1296 to 1346, 1436 to 1446, 1556 and 1557. Pennington, Socher and Manning 2014,
-# *GloVe: global vectors for word representation*; Stanford's `glove.c` and `cooccur.c`, version 1.2;
-# Duchi, Hazan and Singer 2011, *Adaptive subgradient methods for online learning and stochastic
+# *GloVe: global vectors for word representation*; Stanford's `glove.c` and `cooccur.c` 1.2; Duchi,
+# Hazan and Singer 2011, *Adaptive subgradient methods for online learning and stochastic
 # optimization*.

@@ -90,7 +90,7 @@ def growth(tokens, starts, V, windows=(2, 5, 10), pieces=6):
                   xytext=(0, 8), textcoords="offset points", ha="right", fontsize=9)
     for window, colour, marker in zip(windows, COLOURS, MARKERS, strict=False):
         nnz = [count(tokens[:starts[e]], starts[:e + 1], V, window).data.size / 1e6 for e in ends]
-        axes.plot(sizes, nnz, color=colour, marker=marker, label=f"different pairs, window {window}")
+        axes.plot(sizes, nnz, color=colour, marker=marker, label=f"different, window {window}")
     axes.set(xlim=(0, None), yscale="log", ylim=(0.05, None))
     axes.legend(loc="lower right")
     return tidy(axes, "An epoch visits each count once, however often it was counted",

@@ -1,8 +1,8 @@
 """GloVe beside Stanford's C programs: counting a corpus, and an epoch over the same counts.
 
-The programs vocab_count, cooccur, shuffle and glove (version 1.2) must be on the PATH.  Both get the
-corpus file of 10 million words, window 5, d = 100, x_max = 100, two threads where the program has
-any (cooccur has one).
+The programs vocab_count, cooccur, shuffle and glove (version 1.2) must be on the PATH.  Both sides
+get the corpus file of 10 million words, window 5, d = 100, x_max = 100, and two threads; cooccur
+has only one.
 
     counting   from the file to counts: ours reads, encodes and counts in blocks of documents that
                are added up; cooccur reads, looks words up, counts, sorts and writes.  Its counts
