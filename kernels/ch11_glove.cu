@@ -1,6 +1,6 @@
 // Chapter 11: GloVe: an AdaGrad step (11.4) for each entry, a warp an entry.
 //
-// A row of words or contexts: d numbers and a bias, then their sums of squares S = 1 / r^2.  Warps
+// The rows of all words, then of all contexts, each: d numbers and a bias, then their sums of squares S = 1 / r^2.  Warps
 // meet in rows: they add by atomics, and read past the first-level cache, so what they see may be
 // some steps old, never torn.
 
@@ -9,15 +9,15 @@
 // costs[e] = f e^2 / 2 of entry e, before its step.
 extern "C" __global__ void __launch_bounds__(256)
 glove_steps(const int* __restrict__ rows, const int* __restrict__ columns,
-            const float* __restrict__ logs, const float* __restrict__ weights, float* words,
-            float* contexts, float* costs, int d, float rate, int entries)
+            const float* __restrict__ logs, const float* __restrict__ weights, float* model,
+            int words, float* costs, int d, float rate, int entries)
 {
   const long long e = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
   const int lane = threadIdx.x % 32;
   if (e >= entries)
     return;                                       // the whole warp
-  float* w = words + 2LL * (d + 1) * rows[e];
-  float* c = contexts + 2LL * (d + 1) * columns[e];
+  float* w = model + 2LL * (d + 1) * rows[e];
+  float* c = model + 2LL * (d + 1) * (words + (long long)columns[e]);
   float error = 0;
   for (int k = lane; k < d; k += 32)
     error += __ldcg(w + k) * __ldcg(c + k);

@@ -69,7 +69,7 @@ def count_by_distance(documents, V, window):
     return *np.divmod(keys, window + 1), counts
 
 
-def _add_up(cells, values, V):
+def add_up(cells, values, V):
     """Sum the values of equal cells, in their order -> CSR (V, V) of the values' type."""
     cells, which = np.unique(cells, return_inverse=True)                          # (nnz,)
     data = np.bincount(which, values, minlength=cells.size).astype(values.dtype)  # (nnz,)
@@ -80,13 +80,13 @@ def _add_up(cells, values, V):
 def cooccurrence(documents, V, window):
     """A neighbour counts 1 (10.1), in its document.  n arrays of ids -> CSR (V, V) int64."""
     cells, _, counts = count_by_distance(documents, V, window)
-    return _add_up(cells, counts, V)
+    return add_up(cells, counts, V)
 
 
 def cooccurrence_inverse_distance(documents, V, window):
     """A neighbour counts 1 / distance (10.1).  n arrays of ids -> CSR (V, V) float64."""
     cells, distances, counts = count_by_distance(documents, V, window)
-    return _add_up(cells, counts / distances, V)
+    return add_up(cells, counts / distances, V)
 
 
 def marginals(C):

@@ -33,9 +33,14 @@ import numpy as np
 from tqdm import tqdm
 
 from primer.ch01_geometry import as_labels
-from primer.ch03_bow import CSR, row_of_entry
+from primer.ch03_bow import row_of_entry
 from primer.ch06_word2vec import check_corpus
-from primer.ch10_factorization import check_positive, cooccurrence_inverse_distance, marginals
+from primer.ch10_factorization import (
+    add_up,
+    check_positive,
+    cooccurrence_inverse_distance,
+    marginals,
+)
 
 
 def count_block(tokens, starts, V, window):
@@ -59,11 +64,7 @@ def add_counts(X, Y):
     check_alike(X, Y)
     V = X.shape[1]
     cells = np.concatenate([row_of_entry(M) * V + M.indices for M in (X, Y)])     # (nnz X + nnz Y,)
-    cells, which = np.unique(cells, return_inverse=True)                          # (nnz,)
-    data = np.bincount(which, np.concatenate([X.data, Y.data]), cells.size)       # (nnz,)
-    indptr = np.searchsorted(cells, np.arange(X.shape[0] + 1) * V)                # (V + 1,)
-    return CSR(indptr.astype(np.int64), (cells % max(V, 1)).astype(np.int32),
-               data.astype(X.data.dtype), X.shape)
+    return add_up(cells, np.concatenate([X.data, Y.data]), V)
 
 
 def check_alike(X, Y):

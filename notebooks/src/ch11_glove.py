@@ -302,8 +302,8 @@ else:
         print(f"{word:10}", ", ".join(w for w, _ in nearest_words(word, real_words, real, 6)))
 
 # %% [markdown]
-# * Stanford's values: window 15, $x_{max} = 100$, $\alpha = 3/4$, rate 0.05, 50 to 100 epochs; their
-#   demo on 17 million words has $x_{max} = 10$.
+# * Stanford's values: window 15, $x_{max} = 100$, $\alpha = 3/4$, rate 0.05, 50 to 100 epochs;
+#   their demo on 17 million words has $x_{max} = 10$.
 # * The order of the counts must be random. Sorted, or in blocks that fit the cache, an epoch takes
 #   less time and does less good.
 # * A new corpus, or new words, means new counts: blocks can be added, but vectors are then fitted
