@@ -1,9 +1,10 @@
-"""CUDA twin of primer/ch10_factorization.py: both counts, CSR times dense.
+"""CUDA twin of primer/ch10_factorization.py: both counts, CSR times dense, the sweep by document.
 
 Idea    counting is the reference's own plan, which suits a GPU: a 64-bit key for each pair (cell,
         and distance if it matters), one sort, and where the sorted keys change a new one begins; a
         cell's few distances are then added up near ones first, as the reference does.  csr_matmul
-        gives a warp a row and 32 columns.
+        gives a warp a row and 32 columns.  A sweep in which each document sees the others as they
+        were gives a block to each; own changes are few, and found by a look over its tokens.
 Threads every thread writes only its own places: no atomics, and the result does not depend on the
         order of the threads.  It is the reference's, to the bit, for counts.
 Cost    counting T tokens within a window: 16 window T bytes of keys, moved about 16 times by the
@@ -12,16 +13,17 @@ Cost    counting T tokens within a window: 16 window T bytes of keys, moved abou
         columns bytes of B at a random row; 2 columns flops in float64, which on a T4 and an RTX
         4090 (1/32 and 1/64 of the units) bound it.
 Limits  about 90 window bytes of device memory a token: count longer corpora in blocks, and add them
-        up (chapter 11).  V^2 (window + 1) < 2^63.  Three waits a call.  No twin of the Gibbs
-        sweep: each of its steps needs the one before (Numba); sweeps that give each document to a
-        thread draw from other conditionals, with counts that are a sweep old.
+        up (chapter 11).  V^2 (window + 1) < 2^63.  Three waits a call.  No twin of gibbs_sweep
+        itself: each of its steps needs the one before.  A token of gibbs_sweep_by_document costs
+        a look at all tokens of its document, and 16 topics bytes of shared memory: fewer than
+        3000 topics.
 """
 import cupy as cp
 import numpy as np
 
 from kernels import cuda_source
 from primer.ch03_bow import CSR
-from primer.ch10_factorization import flatten
+from primer.ch10_factorization import check_sweep, count_topics, flatten
 
 MODULE = cp.RawModule(code=cuda_source("ch10_factorization"), options=("-std=c++17",))
 BLOCK = 256
@@ -92,6 +94,25 @@ def csr_matmul(X, B):
     return out.get()
 
 
+def gibbs_sweep_by_document(state, words, owners, alpha, beta, uniforms):
+    check_sweep(state, words, owners, alpha, beta, uniforms)
+    (n, T), V = state.by_document.shape, state.by_word.shape[1]
+    owners, topics = np.asarray(owners), state.topics.astype(np.int32)               # (N,), (N,)
+    if len(topics):
+        order = np.argsort(owners, kind="stable")                                    # (N,)
+        starts = np.searchsorted(owners[order], np.arange(n + 1)).astype(np.int64)   # (n + 1,)
+        new = cp.asarray(topics[order])                                              # (N,)
+        MODULE.get_function("gibbs_document")((n,), (32,), (
+            cp.asarray(np.asarray(words, np.int32)[order]), cp.asarray(starts), new.copy(), new,
+            cp.asarray(state.by_document.astype(np.int32)),
+            cp.asarray(np.ascontiguousarray(state.by_word.T, np.int32)),
+            cp.asarray(state.by_word.sum(axis=1).astype(np.int32)),
+            cp.asarray(np.asarray(uniforms, np.float64)[order]), np.float64(alpha),
+            np.float64(beta), np.float64(V * beta), np.int32(T)), shared_mem=16 * T)
+        topics[order] = new.get()
+    return count_topics(topics, words, owners, (n, T, V))
+
+
 def examples(rng, scale=1):
     """Calls that `python -m primer gpu` checks and times: name, remark -> arguments."""
     V = 40 * scale
@@ -99,5 +120,9 @@ def examples(rng, scale=1):
     nnz = np.sort(rng.integers(0, 9, V))                                 # (V,)
     indices = np.concatenate([np.sort(rng.permutation(V)[:k]) for k in nnz]).astype(np.int32)
     X = CSR(np.r_[0, np.cumsum(nnz)], indices, rng.standard_normal(indices.size), (V, V))
-    return {"cooccurrence": (documents, V, 5), "cooccurrence_inverse_distance": (documents, V, 5),
+    owners = np.repeat(np.arange(8 * scale), 40)
+    tokens, T = rng.integers(0, V, owners.size), 10
+    state = count_topics(rng.integers(0, T, owners.size), tokens, owners, (8 * scale, T, V))
+    return {"gibbs_sweep_by_document": (state, tokens, owners, 0.1, 0.01, rng.random(owners.size)),
+            "cooccurrence": (documents, V, 5), "cooccurrence_inverse_distance": (documents, V, 5),
             "csr_matmul": (X, rng.standard_normal((V, 40)))}

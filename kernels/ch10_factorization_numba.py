@@ -19,7 +19,7 @@ from numba import njit
 
 from kernels import in_threads, shares
 from primer.ch03_bow import CSR
-from primer.ch10_factorization import Topics, check_positive, flatten
+from primer.ch10_factorization import Topics, check_sweep, flatten
 
 
 @njit(nogil=True, cache=True)
@@ -149,11 +149,8 @@ def _sweep(topics, by_document, of_word, totals, words, owners, alpha, beta, uni
 
 
 def gibbs_sweep(state, words, owners, alpha, beta, uniforms):
-    check_positive(alpha, "alpha"), check_positive(beta, "beta")
+    check_sweep(state, words, owners, alpha, beta, uniforms)
     topics, by_document = state.topics.copy(), state.by_document.copy()
-    if not len(topics) == len(words) == len(owners) == len(uniforms):
-        raise ValueError(f"expected one topic, word, owner and uniform a token, got {len(topics)}, "
-                         f"{len(words)}, {len(owners)}, {len(uniforms)}")
     of_word = np.ascontiguousarray(state.by_word.T).copy()               # (V, T)
     _sweep(topics, by_document, of_word, state.by_word.sum(axis=1), np.asarray(words, np.int64),
            np.asarray(owners, np.int64), float(alpha), float(beta), np.asarray(uniforms, float))

@@ -1,8 +1,8 @@
 // Chapter 11: GloVe: an AdaGrad step (11.4) for each entry, a warp an entry.
 //
-// The rows of all words, then of all contexts, each: d numbers and a bias, then their sums of squares S = 1 / r^2.  Warps
-// meet in rows: they add by atomics, and read past the first-level cache, so what they see may be
-// some steps old, never torn.
+// The model: the rows of all words, then of all contexts; in each d numbers and a bias, then their
+// sums of squares S = 1 / r^2.  Warps meet in rows: they add by atomics, and read past the
+// first-level cache, so what they see may be some steps old, never torn.
 
 #define ALL 0xffffffffu
 

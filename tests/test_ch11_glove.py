@@ -6,10 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, assert_gradient, emulated, every_backend, every_twin
+from conftest import (
+    EDGE_SIZES,
+    assert_close,
+    assert_gradient,
+    emulated,
+    every_backend,
+    every_order,
+    every_twin,
+    on_emulator,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import emulator
 from primer import ch11_glove as chapter
 from primer import claims, data
 from primer.ch03_bow import CSR, bag_of_words, encode, to_dense, tokenize
@@ -510,6 +520,40 @@ def test_twin_takes_the_same_steps(backend, m):
 def test_twin_takes_the_same_steps_in_float64(backend, m):
     for d in (1, 2, 31, 32, 33, 100):
         check_steps_of(backend, m, d, np.float64)
+
+
+def crowd():
+    """Many entries of few words, whose warps meet -> GloVe in float32, rows, columns, ..."""
+    model, steps = entries(4, 64, V=3, d=33)
+    return GloVe(*(part.astype(np.float32) for part in model)), steps
+
+
+@every_order
+def test_warps_that_meet_lose_nothing(order):
+    """Steps so small that their order hardly matters: each number moves by the sum of all."""
+    model, (*steps, weights) = crowd()
+    want, _ = spec_steps(model, *steps, 1e-4 * weights, 1.0)
+    before = copied(model)
+    with emulator.running(**order):
+        _, count = emulator.load("ch11_glove").adagrad_block(*model, *steps, 1e-4 * weights, 1.0)
+    assert count == 64
+    for got, right, old in zip(model, want, before, strict=True):
+        moved, wanted = (x[:, 0].astype(float) - old[:, 0] for x in (got, right))
+        assert_close(moved, wanted, rtol=0.02, atol=5e-6)
+        assert np.abs(wanted).max() > 1e-3                 # one step of 64 would be seen
+
+
+@on_emulator
+@pytest.mark.parametrize("old, new", [
+    ("atomicAdd(c + k, -back * rsqrtf(__ldcg(c + d + 1 + k)));",
+     "c[k] -= back * rsqrtf(__ldcg(c + d + 1 + k));"),
+    ("atomicAdd(w + d + 1 + k, move * move);", "w[d + 1 + k] += move * move;"),
+    ("for (int k = lane; k <= d; k += 32) {", "for (int k = lane; k <= d + 1; k += 32) {")])
+def test_a_kernel_without_its_atomics_or_bounds_is_found(old, new):
+    model, steps = crowd()
+    with pytest.raises(emulator.KernelError, match="RACE|OUT-OF-BOUNDS"), \
+            emulator.running(edits=((old, new),)):
+        emulator.load("ch11_glove").adagrad_block(*model, *steps)
 
 
 @every_twin("ch11_glove", "adagrad_block", orders=())
