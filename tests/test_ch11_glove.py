@@ -539,8 +539,8 @@ def test_warps_that_meet_lose_nothing(order):
     assert count == 64
     for got, right, old in zip(model, want, before, strict=True):
         moved, wanted = (x[:, 0].astype(float) - old[:, 0] for x in (got, right))
-        assert_close(moved, wanted, rtol=0.02, atol=5e-6)
-        assert np.abs(wanted).max() > 1e-3                 # one step of 64 would be seen
+        assert_close(moved, wanted, rtol=0.02, atol=1e-4)
+        assert np.abs(wanted).max() > 5e-3                 # a step that is lost would be seen
 
 
 @on_emulator
