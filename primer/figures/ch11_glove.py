@@ -128,13 +128,13 @@ def real_glove():
 
 def tour():
     """The chapter in half a minute: yields lines to print and (name, Figure) pairs."""
-    vocabulary, _, _, X = addresses(2000, 5)
-    model, history = train_on_addresses(X, d=32)
-    yield (f"{X.data.size:,} counts above 0 of {len(vocabulary):,} words, window 5; vectors of 32 "
+    vocabulary, _, _, X = addresses(1500, 5)
+    model, history = train_on_addresses(X, d=24)
+    yield (f"{X.data.size:,} counts above 0 of {len(vocabulary):,} words, window 5; vectors of 24 "
            f"numbers; cost {history[0]:.3f} to {history[-1]:.3f} in {len(history)} epochs")
     W = word_vectors(model)
     for word in ("treasury", "war", "railroad", "schools", "million"):
         found = ", ".join(w for w, _ in nearest_words(word, vocabulary, W, 6))
         yield f"  {word:<10} {found}"
     yield "weights", weights_and_shares(X)
-    yield "cost", cost_curves({"32 numbers a word": history})
+    yield "cost", cost_curves({"24 numbers a word": history})
