@@ -164,6 +164,13 @@ def load_texts():
     return tomllib.loads(path("texts").read_text(encoding="utf-8"))
 
 
+def load_opinions():
+    """What people think of words  ->  dict word: float from -4 (bad) to 4 (good)."""
+    lines = path("opinions").read_text(encoding="utf-8").splitlines()
+    return {word: float(valence) for word, valence in
+            (line.split("\t") for line in lines if not line.startswith("#"))}
+
+
 def load_digits():
     """Handwritten digits  ->  images (1797, 64) uint8 of 0 to 16, labels (1797,) int64."""
     with np.load(path("digits"), allow_pickle=False) as stored:
