@@ -1,16 +1,17 @@
 """Numba twin of primer/ch10_factorization.py: both counts, CSR times dense, the Gibbs sweep.
 
 Idea    counting: a counting sort lists the places of each word; the neighbours of all its places
-        are added up in one dense row of V counters (times window, for 1 / distance), which fits
-        the cache, and only the counters that were touched are sorted and written.  The reference
-        sorts all pairs.  A first pass finds how long each row is, so the result is written in
-        place.  csr_matmul walks a row once for all columns, the sweep holds n_tw with the topics
-        of one word side by side.
+        are added up in one dense row of V sums, which fits the cache; a mark for each 64 of them
+        says where to look for sums when the row is written, so nothing is sorted.  A fence before
+        each document ends a window that reaches it, so a place is one look into memory.  The
+        reference sorts all pairs.  csr_matmul walks a row once for all columns, the sweep holds
+        n_tw with the topics of one word side by side.
 Threads each thread owns a run of words (of rows, in csr_matmul), about equally many pairs, and
-        writes only their rows: any number of threads gives the same bits, the reference's.
-        A Gibbs step depends on the step before it, so the sweep has one thread; with the
-        same uniforms it takes the reference's steps exactly.
-Limits  a thread needs V (V times window for 1 / distance) counters.
+        makes only their rows: any number of threads gives the same bits.  Plain counts are the
+        reference's; 1 / distance is added in the order of the text, there by distance: they
+        agree to rounding.  A Gibbs step depends on the step before it, so the sweep has one
+        thread; with the same uniforms it takes the reference's steps exactly.
+Limits  a thread needs V sums, and while it counts room for up to twice its rows.
 """
 import numba
 import numpy as np
@@ -18,109 +19,91 @@ from numba import njit
 
 from kernels import in_threads, shares
 from primer.ch03_bow import CSR
-from primer.ch10_factorization import Topics, check_positive, flatten
+from primer.ch10_factorization import Topics, check_sweep, flatten
 
 
 @njit(nogil=True, cache=True)
-def _row_lengths(words, begin, end, places, starts, window, first, stop, lengths):
-    """Number of different neighbours of the words first..stop -> lengths."""
-    met = np.full(lengths.size, -1, np.int32)          # the last word that had c as a neighbour
-    for w in range(first, stop):
-        length = 0
-        for place in places[starts[w]:starts[w + 1]]:
-            for other in range(max(place - window, begin[place]),
-                               min(place + window + 1, end[place])):
-                if other != place and met[words[other]] != w:
-                    met[words[other]] = w
-                    length += 1
-        lengths[w] = length
+def _places(tokens, documents, V):
+    """The documents in a row, a fence of -1 before each and at the end, and the places of each word
+    there, by a counting sort -> (T + n + 1,) int32, (T,) int32, starts (V + 1,)."""
+    fenced, at = np.empty(tokens.size + documents.size, np.int32), 0
+    places, starts = np.empty(tokens.size, np.int32), np.zeros(V + 2, np.int64)
+    for i in range(documents.size - 1):
+        fenced[at] = -1
+        at += 1
+        for t in range(documents[i], documents[i + 1]):
+            fenced[at] = tokens[t]
+            starts[tokens[t] + 2] += 1
+            at += 1
+    fenced[at] = -1
+    for w in range(V):
+        starts[w + 2] += starts[w + 1]
+    for t in range(fenced.size):
+        w = fenced[t]
+        if w >= 0:
+            places[starts[w + 1]] = t
+            starts[w + 1] += 1
+    return fenced, places, starts[:-1]
 
 
 @njit(nogil=True, cache=True)
-def _fill_rows(words, begin, end, places, starts, window, first, stop, indptr, indices, data):
-    """Write the rows first..stop of plain counts."""
-    counts = np.zeros(indptr.size - 1, np.int64)
+def _rows(fenced, places, starts, weights, first, stop):
+    """The rows first..stop, a neighbour at distance k counting weights[k - 1] -> CSR's parts."""
+    V, n = starts.size - 1, 0
+    sums, met = np.zeros(V, weights.dtype), np.zeros(V // 64 + 1, np.uint8)
+    lengths = np.empty(stop - first, np.int64)
+    indices, data = np.empty(V, np.int32), np.empty(V, weights.dtype)
     for w in range(first, stop):
-        n = indptr[w]
-        for place in places[starts[w]:starts[w + 1]]:
-            for other in range(max(place - window, begin[place]),
-                               min(place + window + 1, end[place])):
-                c = words[other]
-                if other != place:
-                    if counts[c] == 0:
-                        indices[n] = c
+        for p in range(starts[w], starts[w + 1]):
+            for step in range(-1, 2, 2):
+                other = places[p]
+                for k in range(weights.size):
+                    other += step
+                    c = fenced[other]
+                    if c < 0:
+                        break
+                    sums[c] += weights[k]
+                    met[c >> 6] = 1
+        if n + V > indices.size:
+            wide, more = np.empty(2 * n + V, np.int32), np.empty(2 * n + V, weights.dtype)
+            for e in range(n):                         # slices compile for seconds
+                wide[e], more[e] = indices[e], data[e]
+            indices, data = wide, more
+        begin = n
+        for block in range(met.size):
+            if met[block]:
+                met[block] = 0
+                for c in range(64 * block, min(64 * block + 64, V)):
+                    if sums[c] != 0:
+                        indices[n], data[n] = c, sums[c]
+                        sums[c] = 0
                         n += 1
-                    counts[c] += 1
-        own = indices[indptr[w]:n]
-        own.sort()
-        for e in range(own.size):
-            data[indptr[w] + e] = counts[own[e]]
-            counts[own[e]] = 0
+        lengths[w - first] = n - begin
+    return lengths, indices[:n], data[:n]
 
 
-@njit(nogil=True, cache=True)
-def _fill_weighted(words, begin, end, places, starts, window, first, stop, indptr, indices, data):
-    """The same of sums over the distances, near ones first, of count / distance."""
-    counts = np.zeros((indptr.size - 1, window + 1), np.int32)       # [c, 0] counts them all
-    for w in range(first, stop):
-        n = indptr[w]
-        for place in places[starts[w]:starts[w + 1]]:
-            for other in range(max(place - window, begin[place]),
-                               min(place + window + 1, end[place])):
-                c = words[other]
-                if other != place:
-                    if counts[c, 0] == 0:
-                        indices[n] = c
-                        n += 1
-                    counts[c, 0] += 1
-                    counts[c, abs(other - place)] += 1
-        own = indices[indptr[w]:n]
-        own.sort()
-        for e in range(own.size):
-            total = 0.0
-            for distance in range(1, window + 1):
-                total += counts[own[e], distance] / distance
-            counts[own[e]] = 0
-            data[indptr[w] + e] = total
+def _count(tokens, starts, V, weights):
+    fenced, places, first = _places(tokens, starts, V)                   # (T + n + 1,), (T,)
+    bounds = shares(np.diff(first) + 1, numba.get_num_threads()) if V else np.zeros(2, np.int64)
+    parts = in_threads(lambda run: _rows(fenced, places, first, weights, *run),
+                       list(zip(bounds, bounds[1:], strict=False)))
+    lengths, indices, data = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return CSR(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), indices, data, (V, V))
 
 
-@njit(nogil=True, cache=True)
-def _places(words, starts):
-    """The places of each word, in order, by a counting sort -> (N,) int32."""
-    at, places = starts[:-1].copy(), np.empty(words.size, np.int32)
-    for place in range(words.size):
-        places[at[words[place]]] = place
-        at[words[place]] += 1
-    return places
-
-
-def _count(documents, V, window, fill, dtype):
-    words, owners = flatten(documents, V, window)
-    window = min(int(window), max(len(words) - 1, 1))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(words, minlength=V))])       # (V + 1,)
-    ends = np.cumsum(np.bincount(owners, minlength=len(documents)))                  # (n,)
-    begin = np.concatenate([[0], ends])[owners].astype(np.int32)                     # (N,)
-    where = (words.astype(np.int32), begin, ends[owners].astype(np.int32),
-             _places(words, starts), starts, window)
-    bounds = shares(np.diff(starts) + 1, numba.get_num_threads()) if V else np.zeros(1, np.int64)
-    runs = list(zip(bounds, bounds[1:], strict=False))
-    lengths = np.zeros(V, np.int64)
-    indptr = np.zeros(V + 1, np.int64)
-    if runs:
-        in_threads(lambda run: _row_lengths(*where, *run, lengths), runs)
-    np.cumsum(lengths, out=indptr[1:])
-    indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], dtype)
-    if runs:
-        in_threads(lambda run: fill(*where, *run, indptr, indices, data), runs)
-    return CSR(indptr, indices, data, (V, V))
+def _count_documents(documents, V, window, weigh):
+    tokens, owners = flatten(documents, V, window)
+    sizes = np.bincount(owners, minlength=len(documents))                # (n,)
+    distances = np.arange(1, min(int(window), max(len(tokens) - 1, 1)) + 1)
+    return _count(tokens, np.concatenate([[0], np.cumsum(sizes)]), V, weigh(distances))
 
 
 def cooccurrence(documents, V, window):
-    return _count(documents, V, window, _fill_rows, np.int64)
+    return _count_documents(documents, V, window, np.ones_like)
 
 
 def cooccurrence_inverse_distance(documents, V, window):
-    return _count(documents, V, window, _fill_weighted, np.float64)
+    return _count_documents(documents, V, window, lambda k: 1 / k)
 
 
 @njit(nogil=True, cache=True)
@@ -168,11 +151,8 @@ def _sweep(topics, by_document, of_word, totals, words, owners, alpha, beta, uni
 
 
 def gibbs_sweep(state, words, owners, alpha, beta, uniforms):
-    check_positive(alpha, "alpha"), check_positive(beta, "beta")
+    check_sweep(state, words, owners, alpha, beta, uniforms)
     topics, by_document = state.topics.copy(), state.by_document.copy()
-    if not len(topics) == len(words) == len(owners) == len(uniforms):
-        raise ValueError(f"expected one topic, word, owner and uniform a token, got {len(topics)}, "
-                         f"{len(words)}, {len(owners)}, {len(uniforms)}")
     of_word = np.ascontiguousarray(state.by_word.T).copy()               # (V, T)
     _sweep(topics, by_document, of_word, state.by_word.sum(axis=1), np.asarray(words, np.int64),
            np.asarray(owners, np.int64), float(alpha), float(beta), np.asarray(uniforms, float))

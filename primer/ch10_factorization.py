@@ -17,7 +17,7 @@ Symbols     V words, n documents, N tokens, w a word, c its context, w_i the wor
 Sources     the text, lines 157-167, 1054-1127; Church and Hanks 1990 (PMI); Levy and Goldberg 2014
             (10.3); Levy, Goldberg and Dagan 2015 (a, p; doi:10.1162/tacl_a_00134); Halko,
             Martinsson and Tropp 2011, algorithm 4.4 (doi:10.1137/090771806); Deerwester et al.
-            1990 (LSA); Blei, Ng and Jordan 2003 (LDA); Griffiths and Steyvers 2004 (10.6).
+            1990 (LSA); Blei, Ng and Jordan 2003 (LDA); Griffiths and Steyvers 2004 (10.6);
 We differ   The text calls LSA sparse, its width fixed by the vocabulary (line 1090): U S^p is dense
             and d is free (line 1073).  Counting and predicting are no opposites (line 1089): by
             (10.3) they share an optimum.  <v_w, u_c> = PMI - ln K (line 1100) needs a = 1, d large
@@ -25,7 +25,7 @@ We differ   The text calls LSA sparse, its width fixed by the vocabulary (line 1
             word2vec's a = 0.75 it is the smoothed PMI (line 1111).
 Relations   PMI = 0 where C has rank 1.  cooccurrence_inverse_distance is GloVe's count (chapter
             11); P(c) is word2vec's noise (chapter 8); (10.4) of centred columns is PCA (chapter 1).
-Kernels     kernels/ch10_factorization_numba.py: both counts, csr_matmul, gibbs_sweep.
+Kernels     kernels/ch10_factorization_numba.py, kernels/ch10_factorization.cu.
 """
 from typing import NamedTuple
 
@@ -36,10 +36,8 @@ from primer.ch04_tfidf import row_sums, tfidf
 
 
 def flatten(documents, V, window=1):
-    """All tokens in a row.  n arrays of word ids -> words (N,) int64, owners (N,) int64.
-
-    Raises ValueError for no document, an id not from 0 to V - 1, or a window not 1, 2, 3, ...
-    """
+    """All tokens in a row.  n arrays of word ids -> words (N,) int64, owners (N,) int64.  Raises
+    ValueError for no document, an id not from 0 to V - 1, or a window not 1, 2, 3, ..."""
     if not (window >= 1 and window % 1 == 0):
         raise ValueError(f"window: expected a whole number of at least 1, got {window}")
     documents = [np.ravel(d) for d in documents]
@@ -68,7 +66,7 @@ def count_by_distance(documents, V, window):
     return *np.divmod(keys, window + 1), counts
 
 
-def _add_up(cells, values, V):
+def add_up(cells, values, V):
     """Sum the values of equal cells, in their order -> CSR (V, V) of the values' type."""
     cells, which = np.unique(cells, return_inverse=True)                          # (nnz,)
     data = np.bincount(which, values, minlength=cells.size).astype(values.dtype)  # (nnz,)
@@ -79,20 +77,18 @@ def _add_up(cells, values, V):
 def cooccurrence(documents, V, window):
     """A neighbour counts 1 (10.1), in its document.  n arrays of ids -> CSR (V, V) int64."""
     cells, _, counts = count_by_distance(documents, V, window)
-    return _add_up(cells, counts, V)
+    return add_up(cells, counts, V)
 
 
 def cooccurrence_inverse_distance(documents, V, window):
     """A neighbour counts 1 / distance (10.1).  n arrays of ids -> CSR (V, V) float64."""
     cells, distances, counts = count_by_distance(documents, V, window)
-    return _add_up(cells, counts / distances, V)
+    return add_up(cells, counts / distances, V)
 
 
 def marginals(C):
     """Row sums C_w, column sums C_c.  CSR (V, V) -> (V,), (V,) float64.  A word without any has 0.
-
-    Raises ValueError if C holds nothing, or a stored count that is not above 0 and finite.
-    """
+    Raises ValueError if C holds nothing, or a stored count that is not above 0 and finite."""
     if not C.data.size:
         raise ValueError("C: expected counts, got none: no two words stand together")
     if not (np.isfinite(C.data).all() and C.data.min() > 0):
@@ -155,8 +151,7 @@ def sgns_cell_optimum(C, negatives, context_power=1.0):
         dl/dx = K C_w P(c) sig(x) - C_wc sig(-x) = 0,   and sig(x) / sig(-x) = exp(x):
         exp(x) = C_wc / (K C_w P(c)),   x = PMI(w, c) - ln K
     The search does not use that: dl/dx rises, so its sign says where to go on.
-    Raises ValueError for K <= 0 and as marginals.
-    """
+    Raises ValueError for K <= 0 and as marginals."""
     drawn = check_positive(negatives, "negatives") * expected_counts(C, context_power)
     low, high = np.full(drawn.size, -64.0), np.full(drawn.size, 64.0)             # (nnz,)
     for _ in range(60):
@@ -168,17 +163,14 @@ def sgns_cell_optimum(C, negatives, context_power=1.0):
 
 class SVD(NamedTuple):
     """U: (m, d), Vt: (d, V) with orthonormal columns and rows; S: (d,), falling, above 0."""
-
     U: np.ndarray
     S: np.ndarray
     Vt: np.ndarray
 
 
 def csr_matmul(X, B):
-    """Product with a dense matrix.  CSR (m, V), (V, columns) -> (m, columns).
-
-    Raises ValueError if B has another number of rows.
-    """
+    """Product with a dense matrix.  CSR (m, V), (V, columns) -> (m, columns).  Raises ValueError
+    if B has another number of rows."""
     B = np.asarray(B, np.float64)
     if B.ndim != 2 or len(B) != X.shape[1]:
         raise ValueError(f"B: expected shape ({X.shape[1]}, columns), got {B.shape}")
@@ -193,8 +185,7 @@ def truncated_svd(M, d, rng, oversampling=10, iterations=20, product=csr_matmul)
         repeat: Q = basis of M (basis of M' Q)           it turns to the largest directions
         Q' M = W diag(S) Vt, which is small;  U = Q W;  keep d;  largest entry of a row of Vt > 0
     Exact if l >= rank; else direction i is off by about (S_l+1 / S_i)^(2 iterations + 1).
-    Raises ValueError for NaN and for d below 1 or above the rank.
-    """
+    Raises ValueError for NaN and for d below 1 or above the rank."""
     if not np.isfinite(M.data).all():
         raise ValueError("M: expected finite numbers, got NaN or infinity")
     if not 1 <= d <= min(M.shape):
@@ -223,15 +214,13 @@ def fold_in(Q, svd, power=0.5):
 
 def lsa(X, d, rng, power=0.5, iterations=20, product=csr_matmul):
     """Documents and words in one space: (10.4) of chapter 4's TF-IDF.  CSR (n, V) of counts ->
-    documents (n, d), words (V, d), SVD.  p = 0.5: dot products are TF-IDF, cut to rank d.
-    """
+    documents (n, d), words (V, d), SVD.  p = 0.5: dot products are TF-IDF, cut to rank d."""
     svd = truncated_svd(tfidf(X), d, rng, iterations=iterations, product=product)
     return *embed(svd, power), svd
 
 
 class Topics(NamedTuple):
     """topics: (N,) int64, z; by_document: (n, T) int64, n_jt; by_word: (T, V) int64, n_tw."""
-
     topics: np.ndarray
     by_document: np.ndarray
     by_word: np.ndarray
@@ -246,26 +235,40 @@ def count_topics(topics, words, owners, shape):
     return Topics(np.array(topics, np.int64), by_document, by_word)
 
 
+def check_sweep(state, words, owners, alpha, beta, uniforms):
+    """The arguments of a sweep -> None.  Raises ValueError for other lengths, alpha, beta <= 0."""
+    check_positive(alpha, "alpha"), check_positive(beta, "beta")
+    sizes = [len(part) for part in (state.topics, words, owners, uniforms)]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"expected one topic, word, owner and uniform a token, got {sizes}")
+
+
 def gibbs_sweep(state, words, owners, alpha, beta, uniforms):
     """Draw each token's topic anew, given all others (10.6).  Topics, (N,) three times -> Topics.
-
-    uniforms: a number of [0, 1) a token.  Raises ValueError for other lengths or alpha, beta <= 0.
-    """
+    uniforms: a number of [0, 1) a token.  Errors: check_sweep's."""
+    check_sweep(state, words, owners, alpha, beta, uniforms)
     topics, by_document, by_word = (part.copy() for part in state)
-    check_positive(alpha, "alpha"), check_positive(beta, "beta")
-    if not len(topics) == len(words) == len(owners) == len(uniforms):
-        raise ValueError(f"expected one topic, word, owner and uniform a token, got {len(topics)}, "
-                         f"{len(words)}, {len(owners)}, {len(uniforms)}")
     totals, V = by_word.sum(axis=1), by_word.shape[1]                             # (T,)
     for i, (w, j, u) in enumerate(zip(words, owners, uniforms, strict=True)):
         for counts in (by_document[j], by_word[:, w], totals):
             counts[topics[i]] -= 1
-        weights = (by_document[j] + alpha) * (by_word[:, w] + beta) / (totals + V * beta)
-        sums = np.cumsum(weights)                                                 # (T,)  eq. 10.6
+        sums = np.cumsum((by_document[j] + alpha) * (by_word[:, w] + beta) / (totals + V * beta))
         topics[i] = min(np.searchsorted(sums, u * sums[-1], "right"), len(sums) - 1)
         for counts in (by_document[j], by_word[:, w], totals):
             counts[topics[i]] += 1
     return Topics(topics, by_document, by_word)
+
+
+def gibbs_sweep_by_document(state, words, owners, alpha, beta, uniforms):
+    """(10.6) for all documents at once, each seeing the others as they were before the sweep:
+    distributed LDA (Newman et al. 2009), near it if n_tw are large.  As gibbs_sweep -> Topics."""
+    check_sweep(state, words, owners, alpha, beta, uniforms)
+    topics = state.topics.copy()                                                  # (N,)
+    for j in np.unique(owners):
+        own = np.flatnonzero(owners == j)                                         # (tokens of j,)
+        alone = state._replace(topics=state.topics[own])
+        topics[own] = gibbs_sweep(alone, words[own], owners[own], alpha, beta, uniforms[own]).topics
+    return count_topics(topics, words, owners, (len(state.by_document), *state.by_word.shape))
 
 
 def mixtures(state, alpha, beta):

@@ -130,6 +130,15 @@ def every_twin(chapter, *functions, orders=emulator.ORDERS):
     return pytest.mark.parametrize("backend", backends(chapter, *functions, orders=orders)[1:])
 
 
+@pytest.fixture
+def threads():
+    """Sets Numba's number of threads, for this test only."""
+    numba = pytest.importorskip("numba")
+    before = numba.get_num_threads()
+    yield lambda n: numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(before)
+
+
 EDGE_SIZES = (0, 1, 31, 32, 33, 127, 129)         # around a warp and a block
 
 

@@ -137,11 +137,18 @@ def examples(twin, scale):
 
 
 def compare(chapter, twin, name, arguments, how):
-    """Call a twin's function, "name" or "name, remark", and the reference -> what is wrong."""
+    """Call a twin's function, "name" or "name, remark", and the reference -> what is wrong.
+
+    Each gets arrays of its own, and what they are afterwards is compared as well: some functions
+    work in place.
+    """
     reference, function = importlib.import_module(f"primer.{chapter}"), name.partition(",")[0]
     try:
-        words = unlike(getattr(twin, function)(*arguments),
-                       getattr(reference, function)(*arguments))
+        calls = [(module, [a.copy() if isinstance(a, np.ndarray) else a for a in arguments])
+                 for module in (twin, reference)]
+        done = [(getattr(module, function)(*own), *(a for a in own if isinstance(a, np.ndarray)))
+                for module, own in calls]
+        words = unlike(*done)
     except Exception as error:                            # a wrong kernel may end in anything
         words = f"{type(error).__name__}: {error}"
     return [f"{chapter}.{name} ({how}): {words}"] if words else []
