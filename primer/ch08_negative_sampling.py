@@ -42,8 +42,6 @@ from primer.ch06_word2vec import (
     windows_word2vec_c,
 )
 
-WORDS = 2 ** 32                       # an alias table's 1, in thresholds
-
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), for any x without overflow.  any shape -> the same."""
@@ -54,8 +52,7 @@ def sigmoid(x):
 def pair_loss(W, U, inputs, outputs, negatives):
     """(8.1), summed.  (V, d), (V, d), (n,) ids of v, (n,) ids o, (n, K) ids -> float.
     Raises ValueError as check_pairs, and for negatives of another shape or K = 0."""
-    _, _, _, losses = _pairs(W, U, inputs, outputs, negatives)
-    return losses.sum()
+    return _pairs(W, U, inputs, outputs, negatives)[3].sum()
 
 
 def pair_loss_grad(W, U, inputs, outputs, negatives, g=1.0):
@@ -69,17 +66,17 @@ def pair_loss_grad(W, U, inputs, outputs, negatives, g=1.0):
 
 def _pairs(W, U, inputs, outputs, negatives):
     W, U, inputs, outputs = check_pairs(W, U, inputs, outputs)
-    negatives = check_negatives(negatives, len(outputs), len(U))
-    words = np.column_stack([outputs, negatives])                                 # (n, K + 1)
+    words = np.column_stack([outputs, check_negatives(negatives, len(outputs), len(U))])
     S = np.einsum("nd,nkd->nk", W[inputs], U[words])                              # (n, K + 1)
-    losses, G = judge(S, np.column_stack([outputs < 0, negatives == outputs[:, None]]))
+    losses, G = judge(S, words)
     return W[inputs], words, G, losses
 
 
-def judge(S, skip):
-    """Losses (8.1) and dl/ds (8.2): column 0 has the right word, the others noise; skip: those that
-    do not count.  (m, K + 1), (m or 1, K + 1) bool -> (m,), (m, K + 1)."""
+def judge(S, words):
+    """Losses (8.1) and dl/ds (8.2) of scores, column 0 the right word's; draws of it do not count.
+    (m, K + 1), ids (m or 1, K + 1) -> (m,), (m, K + 1)."""
     right = np.arange(S.shape[1]) == 0                                            # (K + 1,)
+    skip = (words == words[:, :1]) & ~right                                       # (m, K + 1)
     losses = np.logaddexp(0, np.where(right, -S, S))                              # (m, K + 1)
     G = (sigmoid(S) - right).astype(S.dtype)                                      # eq. 8.2
     return np.where(skip, 0, losses).sum(axis=1), np.where(skip, 0, G)
@@ -112,7 +109,7 @@ def alias_table(p):
             low.append(high.pop())
     height[low + high] = 1                              # what is left differs by rounding only
     aliases[low + high] = low + high
-    return np.minimum(height * WORDS, WORDS - 1).astype(np.uint32), aliases.astype(np.int32)
+    return np.minimum(height * 2 ** 32, 2 ** 32 - 1).astype(np.uint32), aliases.astype(np.int32)
 
 
 def draw_noise(table, shape, rng):
@@ -139,7 +136,7 @@ def keep_probability_word2vec_c(counts, threshold=1e-3):
 def _rarity(counts, threshold):
     if not threshold > 0:
         raise ValueError(f"threshold: expected a number above 0, got {threshold}")
-    with np.errstate(divide="ignore"):                  # a word that never occurs is never thinned
+    with np.errstate(divide="ignore"):                  # what never occurs is never thinned out
         return threshold / noise_distribution(counts, 1)                          # (V,)
 
 
@@ -152,8 +149,7 @@ def subsample(tokens, starts, keep, rng):
 
 
 def check_negatives(negatives, rows, V):
-    """-> (rows, K) int32.  Raises ValueError for another shape, K = 0, or ids not from 0 to V - 1,
-    TypeError for no integers."""
+    """-> (rows, K) int32.  ValueError, raised for another shape, K = 0, or no ids of V words."""
     negatives = np.asarray(negatives)
     if negatives.ndim != 2 or len(negatives) != rows or not negatives.shape[1]:
         raise ValueError(f"negatives: expected ({rows}, K) with K from 1, got {negatives.shape}")
@@ -162,14 +158,13 @@ def check_negatives(negatives, rows, V):
 
 
 def check_block(W, U, tokens, starts, windows, rates, negatives):
-    """-> the same, as arrays.  Raises ValueError for W, U that cannot be changed in place or are of
-    unlike shape or dtype, and for a corpus, rates or negatives that do not fit."""
+    """-> the same, as arrays.  Raises ValueError for W, U that cannot be changed in place or are
+    unlike, and for a corpus, rates or negatives that do not fit."""
     for name, X in (("W", W), ("U", U)):
-        if not (isinstance(X, np.ndarray) and X.ndim == 2 and X.size and X.flags.carray
-                and X.dtype in (np.float32, np.float64) and X.dtype == W.dtype
-                and X.shape == W.shape):
-            raise ValueError(f"{name}: expected an array (V, d) of floats, in rows, writeable, W "
-                             f"and U alike; got {getattr(X, 'dtype', type(X))} {np.shape(X)}")
+        if not (isinstance(X, np.ndarray) and X.ndim == 2 and X.size and X.flags.carray and X.dtype
+                == W.dtype and X.dtype in (np.float32, np.float64) and X.shape == W.shape):
+            raise ValueError(f"{name}: expected floats (V, d) in rows, writeable, W and U alike; "
+                             f"got {getattr(X, 'dtype', type(X))} {np.shape(X)}")
     tokens, starts, windows = check_corpus(tokens, starts, windows)
     as_labels(tokens, "tokens", len(W))
     rates = np.ascontiguousarray(rates, W.dtype)
@@ -181,46 +176,35 @@ def check_block(W, U, tokens, starts, windows, rates, negatives):
 def skipgram_block(W, U, tokens, starts, windows, rates, negatives):
     """(8.6) place by place; W and U are changed in place.  (V, d), (V, d), (T,), (n + 1,), (T,),
     (T,), (T, K): one set a place -> sum of losses before the steps, number of predictions."""
-    W, U, tokens, starts, windows, rates, negatives = check_block(
-        W, U, tokens, starts, windows, rates, negatives)
-    indptr, contexts = context_windows(tokens, starts, windows)
-    total = 0.0
-    for t in np.flatnonzero(np.diff(indptr)):
-        own, words = contexts[indptr[t]:indptr[t + 1]], np.append(tokens[t], negatives[t])
-        H, O = W[own], U[words]                                                   # (m, d), (K+1, d)
-        losses, G = judge(H @ O.T, np.append(False, negatives[t] == tokens[t]))   # (m, K + 1)
-        G *= rates[t]
-        np.subtract.at(W, own, G @ O)                                             # eq. 8.6
-        np.subtract.at(U, words, G.T @ H)
-        total += losses.sum()
-    return float(total), len(contexts)
+    return _steps(lambda H: (H, 1), W, U, tokens, starts, windows, rates, negatives)
 
 
 def cbow_block(W, U, tokens, starts, windows, rates, negatives):
     """The window's mean predicts the centre; each of its words takes all of dl/dh, as in
     word2vec.c.  Arguments as skipgram_block -> sum of losses, number of predictions."""
-    return _cbow(False, W, U, tokens, starts, windows, rates, negatives)
+    return _steps(lambda H: (H.mean(axis=0, keepdims=True), 1), W, U, tokens, starts, windows,
+                  rates, negatives)
 
 
 def cbow_block_irsoy(W, U, tokens, starts, windows, rates, negatives):
     """The same down the true slope: each word takes dl/dh / m (6.5).  As cbow_block -> the same."""
-    return _cbow(True, W, U, tokens, starts, windows, rates, negatives)
+    return _steps(lambda H: (H.mean(axis=0, keepdims=True), 1 / len(H)), W, U, tokens, starts,
+                  windows, rates, negatives)
 
 
-def _cbow(divided, W, U, tokens, starts, windows, rates, negatives):
-    W, U, tokens, starts, windows, rates, negatives = check_block(
-        W, U, tokens, starts, windows, rates, negatives)
+def _steps(inputs, *arguments):
+    W, U, tokens, starts, windows, rates, negatives = check_block(*arguments)
     indptr, contexts = context_windows(tokens, starts, windows)
-    total, places = 0.0, np.flatnonzero(np.diff(indptr))
-    for t in places:
+    total, count = 0.0, 0
+    for t in np.flatnonzero(np.diff(indptr)):
         own, words = contexts[indptr[t]:indptr[t + 1]], np.append(tokens[t], negatives[t])
-        h, O = W[own].mean(axis=0), U[words]                                      # (d,), (K + 1, d)
-        losses, G = judge((O @ h)[None], np.append(False, negatives[t] == tokens[t]))
-        G *= rates[t]                                                             # (1, K + 1)
-        np.subtract.at(W, own, G @ O / (len(own) if divided else 1))              # eq. 8.6
-        np.subtract.at(U, words, G.T * h)
-        total += losses.sum()
-    return float(total), len(places)
+        H, share = inputs(W[own])                                                 # (m or 1, d)
+        losses, G = judge(H @ U[words].T, words[None])                            # (m or 1, K + 1)
+        G *= rates[t]
+        np.subtract.at(W, own, share * (G @ U[words]))                                   # eq. 8.6
+        np.subtract.at(U, words, G.T @ H)
+        total, count = total + float(losses.sum()), count + len(H)
+    return total, count
 
 
 def block_bounds(starts, size):
@@ -238,35 +222,30 @@ def draw_block(tokens, starts, keep, table, c, K, seed, twin=None, windows=windo
             module.draw_noise(table, (len(tokens), K), rng), places)
 
 
-def train_skipgram(tokens, starts, W, U, c, K, epochs, seed, rate=0.025, sample=1e-3, power=0.75,
-                   size=100_000, twin=None, windows=windows_word2vec_c):
-    """Skip-gram from W and U, in blocks of about `size` tokens.  -> new W, new U, history
-    (epochs,): mean loss of a prediction, as it went.  sample: inf keeps all words."""
-    run = (twin or sys.modules[__name__]).skipgram_block
-    return _train(run, tokens, starts, W, U, c, K, epochs, seed, rate, sample, power, size, twin,
-                  windows)
+def train_skipgram(tokens, starts, W, U, c, K, epochs, seed, rate=0.025, twin=None, **more):
+    """Skip-gram, from W and U.  -> new W, new U, history (epochs,): mean loss of a prediction, as
+    it went.  more: sample (inf keeps all words), power, size (of a block, in tokens), windows."""
+    return _train("skipgram_block", tokens, starts, W, U, c, K, epochs, seed, rate, twin, **more)
 
 
-def train_cbow(tokens, starts, W, U, c, K, epochs, seed, rate=0.05, sample=1e-3, power=0.75,
-               size=100_000, twin=None, windows=windows_word2vec_c):
+def train_cbow(tokens, starts, W, U, c, K, epochs, seed, rate=0.05, twin=None, **more):
     """CBOW, as train_skipgram.  -> new W, new U, history (epochs,)."""
-    run = (twin or sys.modules[__name__]).cbow_block
-    return _train(run, tokens, starts, W, U, c, K, epochs, seed, rate, sample, power, size, twin,
-                  windows)
+    return _train("cbow_block", tokens, starts, W, U, c, K, epochs, seed, rate, twin, **more)
 
 
-def _train(run, tokens, starts, W, U, c, K, epochs, seed, rate, sample, power, size, twin, windows):
-    W, U, counts, history = W.copy(), U.copy(), np.bincount(tokens, minlength=len(W)), []
-    keep, table = keep_probability_word2vec_c(counts, sample), alias_table(
-        noise_distribution(counts, power))
+def _train(name, tokens, starts, W, U, c, K, epochs, seed, rate, twin, sample=1e-3, power=0.75,
+           size=100_000, windows=windows_word2vec_c):
+    run, W, U, history = getattr(twin or sys.modules[__name__], name), W.copy(), U.copy(), []
+    counts = np.bincount(tokens, minlength=len(W))                                # (V,)
+    keep = keep_probability_word2vec_c(counts, sample)                            # (V,)
+    table = alias_table(noise_distribution(counts, power))
     runs = list(pairwise(block_bounds(starts, size)))
     for epoch in tqdm(range(epochs), desc="epochs", leave=False, disable=None):
         totals = np.zeros(2)                            # losses, predictions
         for block, (a, b) in enumerate(runs):
-            first, stop = starts[a], starts[b]
-            *drawn, negatives, places = draw_block(
-                tokens[first:stop], starts[a:b + 1] - first, keep, table, c, K,
-                (seed, epoch, block), twin, windows)
+            first, own = starts[a], starts[a:b + 1] - starts[a]
+            *drawn, negatives, places = draw_block(tokens[first:starts[b]], own, keep, table, c, K,
+                                                   (seed, epoch, block), twin, windows)
             done = (epoch + (first + places) / len(tokens)) / epochs              # (T',)
             totals += run(W, U, *drawn, falling_rate(rate, done), negatives)
         if not totals[1]:
@@ -288,40 +267,32 @@ def phrase_score(both, first, second, delta, N=1):
 
 
 def find_phrases(tokens, starts, V, delta, threshold):
-    """Pairs of neighbours that score more than the threshold, word2phrase.c's N included.  (T,),
-    (n + 1,) -> pairs (P, 2), scores (P,).  The best first; ties by the words' ids."""
-    tokens, starts, _ = check_corpus(tokens, starts, 1)
-    keys, both = np.unique((tokens[:-1] * V + tokens[1:])[_inside(starts)], return_counts=True)
-    pairs, counts = np.column_stack(np.divmod(keys, V)), np.bincount(tokens, minlength=V)
+    """Pairs of neighbours that score more than the threshold, with word2phrase.c's N.  (T,),
+    (n + 1,) -> pairs (P, 2), scores (P,), the best first; ties by the words' ids."""
+    keys, inside, counts = *_neighbours(tokens, starts, V), np.bincount(tokens, minlength=V)
+    keys, both = np.unique(keys[inside], return_counts=True)                      # (pairs,)
+    pairs = np.column_stack(np.divmod(keys, V))                                   # (pairs, 2)
     scores = phrase_score(both, *counts[pairs].T, delta, len(tokens))             # (pairs,)
     best = np.argsort(-scores, kind="stable")[:np.count_nonzero(scores > threshold)]
     return pairs[best], scores[best]
 
 
-def _inside(starts):
-    """Whether a place and the next one are in one document.  (n + 1,) -> (T - 1,) bool."""
-    inside = np.ones(max(starts[-1] - 1, 0), bool)                                # (T - 1,)
-    edges = starts[(0 < starts) & (starts < starts[-1])]
-    inside[edges - 1] = False
-    return inside
+def _neighbours(tokens, starts, V):
+    tokens, starts, _ = check_corpus(tokens, starts, 1)
+    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))               # (T,)
+    return tokens[:-1] * V + tokens[1:], owners[:-1] == owners[1:]                # (T - 1,) twice
 
 
 def merge_phrases(tokens, starts, pairs, V):
     """From the left, each pair that is a phrase becomes one word, pairs[i] the word V + i.
     (T,), (n + 1,), (P, 2) -> tokens (T',), starts (n + 1,)."""
-    tokens, starts, _ = check_corpus(tokens, starts, 1)
-    keys = pairs[:, 0] * V + pairs[:, 1]                                          # (P,)
-    order = np.argsort(keys)
-    own = tokens[:-1] * V + tokens[1:]                                            # (T - 1,)
-    at = np.searchsorted(keys, own, sorter=order) % max(len(keys), 1)
-    found = _inside(starts) & (keys[order][at] == own if len(keys) else False)    # (T - 1,)
-    places = np.arange(len(found))
-    last = np.maximum.accumulate(np.where(found, -1, places)) if len(found) else places
-    taken = found & ((places - last) % 2 == 1)          # a b c: of two that overlap, the first
-    merged = tokens.copy()
-    merged[:-1][taken] = V + order[at[taken]]
-    stays = np.append(True, ~taken)                                               # (T,)
-    return merged[stays[:len(tokens)]], np.append(0, np.cumsum(stays[:len(tokens)]))[starts]
+    names = {a * V + b: V + i for i, (a, b) in enumerate(pairs.tolist())}
+    keys, inside = _neighbours(tokens, starts, V)
+    merged, stays, last = np.array(tokens, np.int64), np.ones(len(tokens), bool), -2
+    for t in np.flatnonzero(inside & np.isin(keys, list(names))):
+        if t > last + 1:                                # a b c: of two that overlap, the first
+            merged[t], stays[t + 1], last = names[keys[t]], False, t
+    return merged[stays], np.append(0, np.cumsum(stays))[starts]
 
 
 def join_phrases(tokens, starts, words, delta=5, thresholds=(100, 100)):

@@ -9,7 +9,7 @@ import pytest
 from conftest import needs
 
 from kernels import emulator
-from kernels.emulator import nvrtc
+from kernels.emulator import gpu, nvrtc
 
 pytestmark = needs("emulated")
 needs_nvrtc = needs("emulated", "nvrtc")
@@ -507,7 +507,7 @@ def test_both_paths_agree():
             results = []
             for path in ("g++", "ptx"):
                 with emulator.running(path=path) as log:
-                    results.append(leaves(getattr(twin, call.split(",")[0])(*given)))
+                    results.append(leaves(gpu.called(getattr(twin, call.split(",")[0]), given)))
                 ran.update((name, row.kernel) for row in log.launches)
             worst = max(apart(a, b) for a, b in zip(*results, strict=True))
             assert worst <= ULP.get(call, 0), f"{name}, {call}: {worst} ulp apart"

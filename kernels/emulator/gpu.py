@@ -12,6 +12,7 @@ a perfect cache would leave.  Flops are those of the compiler's instructions; fl
 apart, since most GPUs have few units for them.
 """
 import contextlib
+import copy
 import importlib
 import platform
 import shutil
@@ -140,11 +141,16 @@ def compare(chapter, twin, name, arguments, how):
     """Call a twin's function, "name" or "name, remark", and the reference -> what is wrong."""
     reference, function = importlib.import_module(f"primer.{chapter}"), name.partition(",")[0]
     try:
-        words = unlike(getattr(twin, function)(*arguments),
-                       getattr(reference, function)(*arguments))
+        words = unlike(*(called(getattr(m, function), arguments) for m in (twin, reference)))
     except Exception as error:                            # a wrong kernel may end in anything
         words = f"{type(error).__name__}: {error}"
     return [f"{chapter}.{name} ({how}): {words}"] if words else []
+
+
+def called(function, arguments):
+    """The result and what became of the arrays among the arguments, which stay as they are."""
+    own = copy.deepcopy(arguments)
+    return function(*own), tuple(a for a in own if isinstance(a, np.ndarray))
 
 
 def unlike(got, want):
