@@ -27,7 +27,7 @@ from primer.ch08_negative_sampling import check_block
 FAST = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
 F = np.float32
 AHEAD = 2                             # places
-NEVER = F(-1e9)                       # the score of a word that does not count
+NEVER = np.float32(-1e9)                       # the score of a word that does not count
 
 
 @intrinsic

@@ -9,21 +9,19 @@ r"""Chapter 8. Negative sampling: tell the words that are there from words drawn
 
 Symbols     T places, N words of the corpus before any is thinned out, V different ones, c_w: (V,)
             counts, f_w frequencies; v_w, u_w: (d,) rows of W, U: (V, d); h: (d,) predicts the word
-            o; K words drawn as noise, N in (8.1) the set of them, s_j = <u_j, h>, sig the sigmoid;
+            o; K words drawn as noise, N in (8.1), s_j = <u_j, h>, S their matrix, sig the sigmoid;
             m words in a place's window of c to each side, H: (m, d) their rows, G: (m, K + 1) the
-            dl/ds; t the threshold, delta the discount; r a step, done the share that is over.
-Sources     the text, lines 951-1012, 1226-1229; Mikolov et al. 2013 (arXiv:1310.4546), sec. 2.2,
-            2.3, 4; Goldberg and Levy 2014 (arXiv:1402.3722); Walker 1977 and Vose 1991 (the alias
-            table); Recht et al. 2011 (Hogwild); Irsoy et al. 2020; word2vec.c, word2phrase.c.
-We differ   One set of K words serves all m predictions of a place: three small matrix products in
-            place of 3 m (K + 1) dot products; word2vec.c draws anew for each.  As there, each
-            neighbour's v predicts the centre, and a draw that is o itself is skipped.  The text's
-            discard probability (line 1000) is negative where f_w < t; (8.4) stops at 1.
-            word2vec.c keeps sqrt(t / f_w) + t / f_w.  Its CBOW averages and hands all of dl/dh
-            to each v_w, and so does cbow_block; cbow_block_irsoy divides it (6.5).  word2phrase.c
-            multiplies (8.5) by N.
-Relations   Least over all scores, (8.1) gives s = PMI - ln K with a = 1 (10.3); skipping draws of o
-            adds -ln(1 - p(o | v)).  With one word in the window CBOW is skip-gram.
+            dl/ds; p: (V,) is P; t threshold, delta discount; r a step, done the share that is over.
+Sources     the text, lines 951-1012, 1226-1229; Mikolov et al. 2013 (arXiv:1310.4546), sec. 2, 4;
+            Vose 1991 (alias table); Recht et al. 2011 (Hogwild); Irsoy et al. 2020; word2vec.c.
+We differ   One set of K words serves all m predictions of a place: three small matrix products;
+            word2vec.c draws anew for each.  As there, each neighbour's v predicts the centre, and a
+            draw that is o itself is skipped.  The text's discard probability (line 1000) is
+            negative where f_w < t; (8.4) stops at 1.  word2vec.c's CBOW averages and hands all of
+            dl/dh to each v_w, as cbow_block does; cbow_block_irsoy divides it (6.5).  Its sigmoid
+            is a table that is 0.494 at 0; ours is exact.  word2phrase.c multiplies (8.5) by N.
+Relations   With a = 1, (8.1) is least at s = PMI - ln K (10.3); skipping draws of o adds
+            -ln(1 - p(o | v)).  With one word in the window CBOW is skip-gram.
 Kernels     kernels/ch08_negative_sampling_numba.py, kernels/ch08_negative_sampling.cu.
 """
 import sys
@@ -50,13 +48,12 @@ def sigmoid(x):
 
 
 def pair_loss(W, U, inputs, outputs, negatives):
-    """(8.1), summed.  (V, d), (V, d), (n,) ids of v, (n,) ids o, (n, K) ids -> float.
-    Raises ValueError as check_pairs, and for negatives of another shape or K = 0."""
+    """(8.1), summed.  (V, d), (V, d), (n,) ids of v, (n,) ids o, (n, K) ids -> float."""
     return _pairs(W, U, inputs, outputs, negatives)[3].sum()
 
 
 def pair_loss_grad(W, U, inputs, outputs, negatives, g=1.0):
-    """Gradient of g l (8.2).  Arguments and errors as pair_loss -> dW (V, d), dU (V, d)."""
+    """Gradient of g l (8.2).  Arguments as pair_loss -> dW (V, d), dU (V, d)."""
     H, words, G, _ = _pairs(W, U, inputs, outputs, negatives)
     dW, dU = np.zeros_like(W), np.zeros_like(U)                                   # (V, d), (V, d)
     np.add.at(dW, inputs, g * np.einsum("nk,nkd->nd", G, U[words]))               # eq. 8.2
@@ -67,8 +64,7 @@ def pair_loss_grad(W, U, inputs, outputs, negatives, g=1.0):
 def _pairs(W, U, inputs, outputs, negatives):
     W, U, inputs, outputs = check_pairs(W, U, inputs, outputs)
     words = np.column_stack([outputs, check_negatives(negatives, len(outputs), len(U))])
-    S = np.einsum("nd,nkd->nk", W[inputs], U[words])                              # (n, K + 1)
-    losses, G = judge(S, words)
+    losses, G = judge(np.einsum("nd,nkd->nk", W[inputs], U[words]), words)        # (n, K + 1)
     return W[inputs], words, G, losses
 
 
@@ -83,8 +79,8 @@ def judge(S, words):
 
 
 def noise_distribution(counts, power=0.75):
-    """P (8.3); power 0 is uniform, 1 as in the corpus.  (V,) counts -> (V,) float64, sum 1.
-    Raises ValueError for counts that are negative, not finite or all 0."""
+    """P (8.3); power 0 is uniform, 1 as in the corpus.  (V,) -> (V,) float64, sum 1.  Raises
+    ValueError for counts that are negative, not finite or all 0."""
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 1 or not (np.isfinite(counts).all() and (counts >= 0).all() and counts.any()):
         raise ValueError("counts: expected (V,) numbers from 0, not all 0")
@@ -93,14 +89,13 @@ def noise_distribution(counts, power=0.75):
 
 
 def alias_table(p):
-    """Walker's table: a column for each word, of height 1 / V, whose lower part is the word's own
-    and whose upper part is one other word's.  (V,) probabilities -> thresholds (V,) uint32, the
-    height of the lower part in 2^-32; aliases (V,) int32.  ValueError if p does not sum to 1."""
+    """A column for each word, its lower part its own, the rest another's.  (V,) -> thresholds (V,)
+    uint32: the lower part in 2^-32; aliases (V,) int32.  ValueError if p does not sum to 1."""
     p = np.asarray(p, np.float64)
     if p.ndim != 1 or not p.size or not p.min() >= 0 or not abs(p.sum() - 1) < 1e-9:
         raise ValueError("p: expected (V,) probabilities of sum 1")
     height, aliases = p * len(p), np.arange(len(p))                               # (V,), (V,)
-    low, high = list(np.flatnonzero(height < 1)), list(np.flatnonzero(height >= 1))
+    low, high = (np.flatnonzero((height < 1) == small).tolist() for small in (True, False))
     while low and high:
         small, large = low.pop(), high[-1]
         aliases[small] = large
@@ -117,13 +112,12 @@ def draw_noise(table, shape, rng):
     thresholds, aliases = table
     bits = rng.integers(0, 2 ** 64, shape, np.uint64)
     column = (bits >> np.uint64(32)) * np.uint64(len(aliases)) >> np.uint64(32)   # in 0..V-1
-    own = bits.astype(np.uint32) < thresholds[column]
-    return np.where(own, column, aliases[column]).astype(np.int32)
+    return np.where(bits.astype(np.uint32) < thresholds[column], column,
+                    aliases[column]).astype(np.int32)
 
 
 def keep_probability(counts, threshold=1e-5):
-    """q (8.4), of the text and the paper.  (V,) counts, N = their sum -> (V,) float64 in [0, 1].
-    Raises ValueError for a threshold that is not above 0."""
+    """q (8.4), of the text and the paper.  (V,) counts, N their sum -> (V,) float64 in [0, 1]."""
     return np.minimum(1, np.sqrt(_rarity(counts, threshold)))                     # eq. 8.4
 
 
@@ -136,8 +130,7 @@ def keep_probability_word2vec_c(counts, threshold=1e-3):
 def _rarity(counts, threshold):
     if not threshold > 0:
         raise ValueError(f"threshold: expected a number above 0, got {threshold}")
-    with np.errstate(divide="ignore"):                  # what never occurs is never thinned out
-        return threshold / noise_distribution(counts, 1)                          # (V,)
+    return threshold / np.maximum(noise_distribution(counts, 1), 1e-300)          # (V,)
 
 
 def subsample(tokens, starts, keep, rng):
@@ -150,10 +143,9 @@ def subsample(tokens, starts, keep, rng):
 
 def check_negatives(negatives, rows, V):
     """-> (rows, K) int32.  ValueError, raised for another shape, K = 0, or no ids of V words."""
-    negatives = np.asarray(negatives)
-    if negatives.ndim != 2 or len(negatives) != rows or not negatives.shape[1]:
-        raise ValueError(f"negatives: expected ({rows}, K) with K from 1, got {negatives.shape}")
-    as_labels(negatives.ravel(), "negatives", V)
+    if np.ndim(negatives) != 2 or len(negatives) != rows or not np.shape(negatives)[1]:
+        raise ValueError(f"negatives: expected ({rows}, K), K from 1, got {np.shape(negatives)}")
+    as_labels(np.ravel(negatives), "negatives", V)
     return np.ascontiguousarray(negatives, np.int32)
 
 
@@ -163,8 +155,7 @@ def check_block(W, U, tokens, starts, windows, rates, negatives):
     for name, X in (("W", W), ("U", U)):
         if not (isinstance(X, np.ndarray) and X.ndim == 2 and X.size and X.flags.carray and X.dtype
                 == W.dtype and X.dtype in (np.float32, np.float64) and X.shape == W.shape):
-            raise ValueError(f"{name}: expected floats (V, d) in rows, writeable, W and U alike; "
-                             f"got {getattr(X, 'dtype', type(X))} {np.shape(X)}")
+            raise ValueError(f"{name}: expected an array (V, d) of floats, writeable, U as W")
     tokens, starts, windows = check_corpus(tokens, starts, windows)
     as_labels(tokens, "tokens", len(W))
     rates = np.ascontiguousarray(rates, W.dtype)
@@ -182,14 +173,14 @@ def skipgram_block(W, U, tokens, starts, windows, rates, negatives):
 def cbow_block(W, U, tokens, starts, windows, rates, negatives):
     """The window's mean predicts the centre; each of its words takes all of dl/dh, as in
     word2vec.c.  Arguments as skipgram_block -> sum of losses, number of predictions."""
-    return _steps(lambda H: (H.mean(axis=0, keepdims=True), 1), W, U, tokens, starts, windows,
-                  rates, negatives)
+    return _steps(lambda H: (H.mean(axis=0)[None], 1), W, U, tokens, starts, windows, rates,
+                  negatives)
 
 
 def cbow_block_irsoy(W, U, tokens, starts, windows, rates, negatives):
     """The same down the true slope: each word takes dl/dh / m (6.5).  As cbow_block -> the same."""
-    return _steps(lambda H: (H.mean(axis=0, keepdims=True), 1 / len(H)), W, U, tokens, starts,
-                  windows, rates, negatives)
+    return _steps(lambda H: (H.mean(axis=0)[None], 1 / len(H)), W, U, tokens, starts, windows,
+                  rates, negatives)
 
 
 def _steps(inputs, *arguments):
@@ -201,10 +192,15 @@ def _steps(inputs, *arguments):
         H, share = inputs(W[own])                                                 # (m or 1, d)
         losses, G = judge(H @ U[words].T, words[None])                            # (m or 1, K + 1)
         G *= rates[t]
-        np.subtract.at(W, own, share * (G @ U[words]))                                   # eq. 8.6
+        np.subtract.at(W, own, share * (G @ U[words]))                            # eq. 8.6
         np.subtract.at(U, words, G.T @ H)
         total, count = total + float(losses.sum()), count + len(H)
     return total, count
+
+
+def falling_rate(rate, done):
+    """r when a share of the whole training is over (8.6).  (T,) -> (T,) float32."""
+    return (rate * np.maximum(1 - done, 1e-4)).astype(np.float32)
 
 
 def block_bounds(starts, size):
@@ -218,8 +214,8 @@ def draw_block(tokens, starts, keep, table, c, K, seed, twin=None, windows=windo
     starts (n + 1,) -> tokens (T',), starts, windows (T',), negatives (T', K), places (T',)."""
     module, rng = twin or sys.modules[__name__], np.random.default_rng(seed)
     tokens, starts, places = module.subsample(tokens, starts, keep, rng)
-    return (tokens, starts, windows(len(tokens), c, rng),
-            module.draw_noise(table, (len(tokens), K), rng), places)
+    reach, negatives = windows(T := len(tokens), c, rng), module.draw_noise(table, (T, K), rng)
+    return tokens, starts, reach, negatives, places
 
 
 def train_skipgram(tokens, starts, W, U, c, K, epochs, seed, rate=0.025, twin=None, **more):
@@ -237,8 +233,8 @@ def _train(name, tokens, starts, W, U, c, K, epochs, seed, rate, twin, sample=1e
            size=100_000, windows=windows_word2vec_c):
     run, W, U, history = getattr(twin or sys.modules[__name__], name), W.copy(), U.copy(), []
     counts = np.bincount(tokens, minlength=len(W))                                # (V,)
-    keep = keep_probability_word2vec_c(counts, sample)                            # (V,)
-    table = alias_table(noise_distribution(counts, power))
+    keep, table = keep_probability_word2vec_c(counts, sample), alias_table(
+        noise_distribution(counts, power))
     runs = list(pairwise(block_bounds(starts, size)))
     for epoch in tqdm(range(epochs), desc="epochs", leave=False, disable=None):
         totals = np.zeros(2)                            # losses, predictions
@@ -248,17 +244,11 @@ def _train(name, tokens, starts, W, U, c, K, epochs, seed, rate, twin, sample=1e
                                                    (seed, epoch, block), twin, windows)
             done = (epoch + (first + places) / len(tokens)) / epochs              # (T',)
             totals += run(W, U, *drawn, falling_rate(rate, done), negatives)
-        if not totals[1]:
-            raise ValueError("tokens: no word has a neighbour")
-        if not np.isfinite(totals[0]):
-            raise ValueError(f"rate: with {rate} the vectors grow without bound; take less")
+        if not totals[1] or not np.isfinite(totals[0]):
+            raise ValueError(f"rate: with {rate} the vectors grow without bound; take less"
+                             if totals[1] else "tokens: no word has a neighbour")
         history.append(totals[0] / totals[1])
     return W, U, np.array(history)
-
-
-def falling_rate(rate, done):
-    """Learning rate when a share of the whole training is over (8.6).  (T,) -> (T,) float32."""
-    return (rate * np.maximum(1 - done, 1e-4)).astype(np.float32)
 
 
 def phrase_score(both, first, second, delta, N=1):
@@ -269,26 +259,22 @@ def phrase_score(both, first, second, delta, N=1):
 def find_phrases(tokens, starts, V, delta, threshold):
     """Pairs of neighbours that score more than the threshold, with word2phrase.c's N.  (T,),
     (n + 1,) -> pairs (P, 2), scores (P,), the best first; ties by the words' ids."""
-    keys, inside, counts = *_neighbours(tokens, starts, V), np.bincount(tokens, minlength=V)
-    keys, both = np.unique(keys[inside], return_counts=True)                      # (pairs,)
-    pairs = np.column_stack(np.divmod(keys, V))                                   # (pairs, 2)
-    scores = phrase_score(both, *counts[pairs].T, delta, len(tokens))             # (pairs,)
-    best = np.argsort(-scores, kind="stable")[:np.count_nonzero(scores > threshold)]
-    return pairs[best], scores[best]
-
-
-def _neighbours(tokens, starts, V):
     tokens, starts, _ = check_corpus(tokens, starts, 1)
-    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))               # (T,)
-    return tokens[:-1] * V + tokens[1:], owners[:-1] == owners[1:]                # (T - 1,) twice
+    inside = ~np.isin(np.arange(1, len(tokens)), starts)    # (T - 1,)  the next is in one document
+    keys, both = np.unique((tokens[:-1] * V + tokens[1:])[inside], return_counts=True)
+    pairs = np.column_stack(np.divmod(keys, V))                                   # (pairs, 2)
+    scores = phrase_score(both, *np.bincount(tokens)[pairs].T, delta, len(tokens))
+    best = np.argsort(-scores, kind="stable")[:np.sum(scores > threshold)]
+    return pairs[best], scores[best]
 
 
 def merge_phrases(tokens, starts, pairs, V):
     """From the left, each pair that is a phrase becomes one word, pairs[i] the word V + i.
     (T,), (n + 1,), (P, 2) -> tokens (T',), starts (n + 1,)."""
+    tokens, starts, _ = check_corpus(tokens, starts, 1)
     names = {a * V + b: V + i for i, (a, b) in enumerate(pairs.tolist())}
-    keys, inside = _neighbours(tokens, starts, V)
-    merged, stays, last = np.array(tokens, np.int64), np.ones(len(tokens), bool), -2
+    inside, keys = ~np.isin(np.arange(1, len(tokens)), starts), tokens[:-1] * V + tokens[1:]
+    merged, stays, last = tokens.copy(), np.ones(len(tokens), bool), -2           # (T,), (T,)
     for t in np.flatnonzero(inside & np.isin(keys, list(names))):
         if t > last + 1:                                # a b c: of two that overlap, the first
             merged[t], stays[t + 1], last = names[keys[t]], False, t
@@ -306,8 +292,8 @@ def join_phrases(tokens, starts, words, delta=5, thresholds=(100, 100)):
 
 
 def add_words(W, U, vocabulary, documents, rng, min_count=1):
-    """Rows for words that the vocabulary lacks, to go on training with new documents.  (V, d),
-    (V, d), dict word: id, n str -> W, U with the old rows as they were, vocabulary grown."""
+    """Rows for words that the vocabulary lacks, to go on with new documents.  (V, d), (V, d),
+    dict word: id, n str -> W, U with the old rows as they were, vocabulary grown."""
     new = [w for w in count_vocabulary(documents, min_count)[0] if w not in vocabulary]
     more = initial_vectors(len(new), W.shape[1], rng, W.dtype)                    # (new, d) twice
     grown = vocabulary | {w: len(vocabulary) + i for i, w in enumerate(new)}

@@ -123,7 +123,8 @@ def flattened(impl, count):
 noise.mutant("noise_distribution", "weights / weights.sum()", "weights / counts.sum()",
              "divided by the number of words, not by the sum of the powers")
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
-             "np.where(counts > 0, counts, 0) ** power", "0^0 = 1: words that never occur are drawn")
+             "np.where(counts > 0, counts, 0) ** power",
+             "0^0 = 1: words that never occur are drawn")
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
              "counts ** 0.75", "the power cannot be chosen")
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
