@@ -1,4 +1,5 @@
 // Chapter 8: negative sampling.  A warp takes a place: scores, then the rows of W and of U.
+// Loops are not unrolled: their addresses would take more registers than there are.
 
 #define WARP 32
 #define ALL 0xffffffffu
@@ -50,12 +51,12 @@ static __device__ int neighbour(const Place& p, int i)
 static __device__ int word(const Place& p, int j) { return j ? p.drawn[j - 1] : p.tokens[p.t]; }
 
 // rate dl/ds (8.2) of a score, and its loss (8.1); 0 for a draw that is the centre.
-static __device__ float judge(const Place& p, int j, float s, float rate, float* loss)
+static __device__ float judge(const Place& p, int j, float s, float rate, float& loss)
 {
   if (j && word(p, j) == word(p, 0))
     return 0;
   const float e = expf(-fabsf(s)), x = j ? s : -s;
-  *loss += fmaxf(x, 0.0f) + log1pf(e);
+  loss += fmaxf(x, 0.0f) + log1pf(e);
   return rate * ((s < 0 ? e : 1) / (1 + e) - (j ? 0 : 1));
 }
 
@@ -77,29 +78,38 @@ skipgram_places(float* W, float* U, const int* __restrict__ tokens,
   float* G = memory + (long long)(threadIdx.x / WARP) * most * (p.words + WARP);
   float* H = G + most * p.words + lane;
   float loss = 0;
+#pragma unroll 1
   for (int i = 0; i < p.m; i++)
+#pragma unroll 1
     for (int j = 0; j < p.words; j++) {
       const float* v = W + (long long)neighbour(p, i) * d;
       const float* u = U + (long long)word(p, j) * d;
       float s = 0;
+#pragma unroll 1
       for (int k = lane; k < d; k += WARP)
         s += __ldcg(v + k) * __ldcg(u + k);
-      s = judge(p, j, warp_total(s), rates[t], &loss);
+      s = judge(p, j, warp_total(s), rates[t], loss);
       if (lane == 0)
         G[i * p.words + j] = s;
     }
   __syncwarp();                         // all lanes see G
+#pragma unroll 1
   for (int k = lane; k < d; k += WARP) {
+#pragma unroll 1
     for (int i = 0; i < p.m; i++)
       H[i * WARP] = __ldcg(W + (long long)neighbour(p, i) * d + k);
+#pragma unroll 1
     for (int i = 0; i < p.m; i++) {
       float x = 0;
+#pragma unroll 1
       for (int j = 0; j < p.words; j++)
         x += G[i * p.words + j] * __ldcg(U + (long long)word(p, j) * d + k);
       atomicAdd(W + (long long)neighbour(p, i) * d + k, -x);
     }
+#pragma unroll 1
     for (int j = 0; j < p.words; j++) {
       float x = 0;
+#pragma unroll 1
       for (int i = 0; i < p.m; i++)
         x += G[i * p.words + j] * H[i * WARP];
       atomicAdd(U + (long long)word(p, j) * d + k, -x);
@@ -131,31 +141,39 @@ cbow_places(float* W, float* U, const int* __restrict__ tokens,
     return;
   float* G = memory + (threadIdx.x / WARP) * (p.words + d);
   float* h = G + p.words;
+#pragma unroll 1
   for (int k = lane; k < d; k += WARP) {
     float x = 0;
+#pragma unroll 1
     for (int i = 0; i < p.m; i++)
       x += __ldcg(W + (long long)neighbour(p, i) * d + k);
     h[k] = x / p.m;
   }
   float loss = 0;
+#pragma unroll 1
   for (int j = 0; j < p.words; j++) {
     const float* u = U + (long long)word(p, j) * d;
     float s = 0;
+#pragma unroll 1
     for (int k = lane; k < d; k += WARP)
       s += h[k] * __ldcg(u + k);
-    s = judge(p, j, warp_total(s), rates[t], &loss);
+    s = judge(p, j, warp_total(s), rates[t], loss);
     if (lane == 0)
       G[j] = s;
   }
   __syncwarp();
+#pragma unroll 1
   for (int k = lane; k < d; k += WARP) {
     float x = 0;
+#pragma unroll 1
     for (int j = 0; j < p.words; j++)
       x += G[j] * __ldcg(U + (long long)word(p, j) * d + k);
+#pragma unroll 1
     for (int j = 0; j < p.words; j++)
       atomicAdd(U + (long long)word(p, j) * d + k, -G[j] * h[k]);
     if (divided)
       x /= p.m;
+#pragma unroll 1
     for (int i = 0; i < p.m; i++)
       atomicAdd(W + (long long)neighbour(p, i) * d + k, -x);
   }

@@ -103,10 +103,9 @@ print(f"of {len(tokens):,} words {len(kept):,} stay; of 'the'",
       f"{(kept == 1000).sum() / (tokens == 1000).sum():.0%}")
 
 # %% [markdown]
-# **(8.6)** A place is one word with its window of $m$ words. All its $m$ guesses share the $K$ drawn
-# words: the scores are then one small matrix product $H O^T$ ($m \times (K+1)$), and both gradients
-# are two more. word2vec.c draws anew for each guess; the sharing costs no quality that we could
-# measure, and makes the whole several times as fast.
+# **(8.6)** A place is one word with its window of $m$ words. All its $m$ guesses share the $K$
+# drawn words: the scores are then one small matrix product $H O^T$ ($m \times (K+1)$), and both gradients
+# are two more. word2vec.c draws anew for each guess: 3 m (K + 1) products of vectors.
 #
 # Randomness is data here: what chance decides in a block of text is drawn first, by a seed made of
 # (seed, epoch, block). NumPy, Numba and CUDA take the same steps.
@@ -172,8 +171,8 @@ print("correlation with PMI - ln K above 0.99:", np.corrcoef((W @ U.T)[often], p
 # ## One row for two senses
 #
 # *bank* stands in texts about money and in texts about rivers. Train twice from one start: once
-# with the two told apart, once merged. The merged row lies between the others, nearer to the one that is
-# more frequent. What one sense means, the other one blurs (lines 1193 to 1214).
+# with the two told apart, once merged. The merged row lies between the others, nearer to the one
+# that is more frequent. What one sense means, the other one blurs (lines 1193 to 1214).
 
 # %%
 found = figures.bank_of_two_senses(fast)
@@ -272,8 +271,8 @@ for prop in exercises.loss.properties:
 
 # %% [markdown]
 # **8.3** A corpus of a million words, windows drawn from 1 to 5 as in word2vec.c, 5 drawn words.
-# How many scores does an epoch of skip-gram take, leaving out the ends of texts; and how many with the
-# full softmax over 100,000 words?
+# How many scores does an epoch of skip-gram take, leaving out the ends of texts; and how many with
+# the full softmax over 100,000 words?
 
 # %% tags=["exercise"]
 def scores_in_an_epoch(T, c, K, V):
