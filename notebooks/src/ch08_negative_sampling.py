@@ -104,8 +104,8 @@ print(f"of {len(tokens):,} words {len(kept):,} stay; of 'the'",
 
 # %% [markdown]
 # **(8.6)** A place is one word with its window of $m$ words. All its $m$ guesses share the $K$
-# drawn words: the scores are then one small matrix product $H O^T$ ($m \times (K+1)$), and both gradients
-# are two more. word2vec.c draws anew for each guess: 3 m (K + 1) products of vectors.
+# drawn words: the scores are then one small matrix product $H O^T$ ($m \times (K+1)$), and both
+# gradients are two more. word2vec.c draws anew for each guess: 3 m (K + 1) products of vectors.
 #
 # Randomness is data here: what chance decides in a block of text is drawn first, by a seed made of
 # (seed, epoch, block). NumPy, Numba and CUDA take the same steps.
