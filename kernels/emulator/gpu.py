@@ -12,6 +12,7 @@ a perfect cache would leave.  Flops are those of the compiler's instructions; fl
 apart, since most GPUs have few units for them.
 """
 import contextlib
+import copy
 import importlib
 import platform
 import shutil
@@ -144,14 +145,16 @@ def compare(chapter, twin, name, arguments, how):
     """
     reference, function = importlib.import_module(f"primer.{chapter}"), name.partition(",")[0]
     try:
-        calls = [(module, [a.copy() if isinstance(a, np.ndarray) else a for a in arguments])
-                 for module in (twin, reference)]
-        done = [(getattr(module, function)(*own), *(a for a in own if isinstance(a, np.ndarray)))
-                for module, own in calls]
-        words = unlike(*done)
+        words = unlike(*(called(getattr(m, function), arguments) for m in (twin, reference)))
     except Exception as error:                            # a wrong kernel may end in anything
         words = f"{type(error).__name__}: {error}"
     return [f"{chapter}.{name} ({how}): {words}"] if words else []
+
+
+def called(function, arguments):
+    """The result and what became of the arrays among the arguments, which stay as they are."""
+    own = copy.deepcopy(arguments)
+    return function(*own), tuple(a for a in own if isinstance(a, np.ndarray))
 
 
 def unlike(got, want):
