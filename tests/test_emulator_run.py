@@ -496,10 +496,11 @@ def apart(a, b):
 
 # Products that NVIDIA's compiler fuses with the sum: ulp.  All other results have the same bits.
 # Losses are float32, but their sums are float64: an ulp of theirs is 2^29 of those.
-ULP = {"kmeans_assign, float64": 2, "csr_dot": 2, "csr_dot, weights": 2,
-       "skipgram_epoch, float64": 2, "skipgram_epoch": 2 << 29, "cbow_epoch": 2 << 29,
-       **{f"{name}, negatives": 2 << 29 for name in ("skipgram_block", "cbow_block",
-                                                     "cbow_block_irsoy")}}
+ULP = {"kmeans_assign, float64": 2, "csr_dot": 2, "csr_dot, weights": 2, "csr_matmul": 2,
+       "skipgram_epoch, float64": 2, **{f"tsne_loss_grad, {d} dimensions": 4 for d in (1, 2, 3)},
+       **dict.fromkeys(("skipgram_epoch", "cbow_epoch", "skipgram_block", "cbow_block",
+                        "skipgram_block, negatives", "cbow_block, negatives",
+                        "cbow_block_irsoy, negatives", "adagrad_block"), 2 << 29)}
 
 
 @needs_nvrtc
