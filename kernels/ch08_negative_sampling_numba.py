@@ -73,12 +73,12 @@ def _judge(S, G, m, width, words, rate):
                 S[i * width + j] = NEVER
     _sigmoids(S, G, m * width)
     total = 0.0
-    for begin in range(0, m * width, 512):               # 2^-512 is still a number
-        product = 1.0
-        for e in range(begin, min(begin + 512, m * width)):
+    for begin in range(0, m * width, 96):                # 2^-96 is still a number
+        product, above = F(1), F(0)
+        for e in range(begin, min(begin + 96, m * width)):
             product *= max(G[e], F(1) - G[e])
-            total += max(S[e], F(0))
-        total -= np.log(product)
+            above += max(S[e], F(0))
+        total += above - np.log(product)
     for i in range(m):
         total -= S[i * width]                            # max(-s, 0) = max(s, 0) - s
         G[i * width] -= F(1)
@@ -170,8 +170,9 @@ def _skipgram(W, U, tokens, starts, windows, rates, negatives, most, begin, end)
                 continue
             _words(U, tokens, negatives, t, words)
             for i in range(m):
+                w = own[i]
                 for k in range(d):
-                    H[i, k] = W[own[i], k]
+                    H[i, k] = W[w, k]
             even = m + m % 2                             # the row behind is old, and counts 0
             _scores(H, even, U, words, width, S)
             total += _judge(S, G, m, width, words, rates[t])
