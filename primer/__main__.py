@@ -10,8 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 import kernels
-from primer import claims, data
-from primer.training import lookup
+from primer import claims, data, training
+from primer.training import lookup, quality
 
 
 def chapters():
@@ -192,6 +192,7 @@ def parser():
     command.add_argument("--backend", choices=["numpy", "numba"], default="numba")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=search)
+    training.add_arguments(commands.add_parser("train", help="train word vectors on a text file"))
     for name, ask, words in (("neighbors", lookup.neighbors, "the nearest words, by cosine"),
                              ("analogy", lookup.analogy, "A is to B as C is to which word?")):
         command = commands.add_parser(name, help=words)
@@ -201,6 +202,10 @@ def parser():
         command.add_argument("-k", type=int, default=10, help="how many (default: 10)")
         command.add_argument("--json", action="store_true")
         command.set_defaults(run=ask)
+    command = commands.add_parser("evaluate", help="word similarity and analogies of vectors")
+    command.add_argument("--vectors", required=True, metavar="FILE")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=quality.evaluate)
     command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
     command.add_argument("--scale", type=int, metavar="N",
                          help="size of the examples (default: 8 with a GPU, 1 without)")
@@ -220,8 +225,8 @@ def main(argv=None):
         words = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {words}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(stopped if stopped.args else "stopped", file=sys.stderr)
         return 130
     return 0
 

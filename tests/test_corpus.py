@@ -1,4 +1,5 @@
 """The corpus of word vectors, and how good vectors are: small planted data, no network."""
+import json
 import re
 
 import numpy as np
@@ -6,7 +7,9 @@ import pytest
 from conftest import assert_close
 
 from primer import data
-from primer.formats import WordVectors
+from primer.__main__ import main
+from primer.formats import WordVectors, write_vectors
+from primer.training import quality
 from tests.benchmarks import corpus
 
 TEXTS = {"one": ["Café, don't 42 -- A_b!", "", "x " * 2500], "two": [f"word{chr(97 + i)} é" for i in
@@ -53,13 +56,7 @@ def test_every_source_is_in_the_register_and_has_a_reader():
         assert data.entry(name)["title"]
 
 
-@pytest.fixture
-def quality(monkeypatch):
-    from tests.benchmarks import quality
-    return quality
-
-
-def test_rare_words_counts_those_that_vectors_lack(quality, monkeypatch):
+def test_rare_words_counts_those_that_vectors_lack(monkeypatch):
     """Of five lines two count: known has its vector, and "odd" lacks a word; one is right."""
     monkeypatch.setattr(quality.data, "derived_words", lambda: [
         ("r1", "b", "up", "left"), ("r2", "b", "up", "left"), ("known", "b", "up", "left"),
@@ -72,7 +69,7 @@ def test_rare_words_counts_those_that_vectors_lack(quality, monkeypatch):
         quality.rare_words(embed, vectors)
 
 
-def test_quality_asks_chapter_9_with_the_frequent_words(quality, monkeypatch):
+def test_quality_asks_chapter_9_with_the_frequent_words(monkeypatch, tmp_path, capsys):
     pairs, questions = [("a", "b"), ("a", "c"), ("b", "z")], {"s": [("a", "b", "c", "d")] * 3}
     monkeypatch.setattr(quality.data, "word_pairs", lambda name: (pairs, np.array([1.0, 2, 3])))
     monkeypatch.setattr(quality.data, "analogy_questions", lambda: questions)
@@ -83,3 +80,9 @@ def test_quality_asks_chapter_9_with_the_frequent_words(quality, monkeypatch):
     assert_close(found["simlex999"][0], -1.0)                       # a is nearer to b than to c
     with pytest.raises(ValueError, match="unknown"):
         quality.quality(vectors, restrict=3)                        # d is too rare to answer
+    write_vectors(tmp_path / "x.vec", vectors)
+    assert main(["evaluate", "--vectors", str(tmp_path / "x.vec"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["analogies"] == {"value": 1.0, "left_out": 0,
+                                                                "of": 3}
+    assert main(["evaluate", "--vectors", str(tmp_path / "x.vec")]) == 0
+    assert "1 of 3 left out" in capsys.readouterr().out

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primer import ch06_word2vec as ch06
-from primer import formats
+from primer import formats, training
 from primer.__main__ import main
 from primer.formats import fasttext
-from primer.training import corpus, run
+from primer.training import corpus, job, models
 
 # ---- the corpus file ----------------------------------------------------------------------------
 
@@ -39,10 +39,11 @@ def test_a_file_is_the_corpus_of_its_lines(tmp_path_factory, name, piece, lines,
     counts = {w: sum(s.count(w) for s in split) for s in split for w in s}
     if sum(n >= 2 for n in counts.values()) < 2:
         with pytest.raises(ValueError, match="--min-count|holds no word"):
-            corpus.count_words(path, 2)
+            corpus.prepare(path, folder, 2)
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "PIECE", piece)
+        patch.setattr(corpus, "BLOCK", piece)
         found = corpus.prepare(path, folder, 2)
     words = sorted((w for w in counts if counts[w] >= 2), key=lambda w: -counts[w])
     assert found.words == words and found.counts.tolist() == [counts[w] for w in words]
@@ -95,7 +96,7 @@ def test_runs_hold_every_document_once(lengths, size):
 
 # ---- a run --------------------------------------------------------------------------------------
 
-def job(epochs=3, calls=None, stop_at=None):
+def three_blocks(epochs=3, calls=None, stop_at=None):
     """Three blocks an epoch; each adds what it draws to x, so that every step shows."""
     x = np.zeros(2)
 
@@ -106,36 +107,36 @@ def job(epochs=3, calls=None, stop_at=None):
         if stop_at == (epoch, block):
             os.kill(os.getpid(), signal.SIGINT)
         return 6.0 - epoch, 2
-    return run.Job({"x": x}, [10, 10, 5], step, epochs)
+    return job.Job({"x": x}, [10, 10, 5], step, epochs)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (0, 2), (1, 1), (2, 1)])
 def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path, place, capsys):
-    whole = job()
-    history = run.run(whole, tmp_path, 7)
+    whole = three_blocks()
+    history = job.run(whole, tmp_path, 7)
     assert_close(history, [3.0, 2.5, 2.0])
     (tmp_path / "checkpoint.npz").unlink()
     calls = []
-    first = job(calls=calls, stop_at=place)
-    with pytest.raises(run.Interrupted, match="the same command goes on"):
-        run.run(first, tmp_path, 7)
+    first = three_blocks(calls=calls, stop_at=place)
+    with pytest.raises(job.Interrupted, match="the same command goes on"):
+        job.run(first, tmp_path, 7)
     assert calls[-1] == place and "stopping after this block" in capsys.readouterr().err
-    then = job(calls=calls)
-    assert_close(run.run(then, tmp_path, 7), history)
+    then = three_blocks(calls=calls)
+    assert_close(job.run(then, tmp_path, 7), history)
     assert calls == [(e, b) for e in range(3) for b in range(3)]
     assert then.arrays["x"].tolist() == whole.arrays["x"].tolist()
 
 
 def test_an_ended_run_is_not_run_again(tmp_path):
-    whole, calls = job(), []
-    run.run(whole, tmp_path, 7)
-    again = job(calls=calls)
-    assert_close(run.run(again, tmp_path, 7), [3.0, 2.5, 2.0])
+    whole, calls = three_blocks(), []
+    job.run(whole, tmp_path, 7)
+    again = three_blocks(calls=calls)
+    assert_close(job.run(again, tmp_path, 7), [3.0, 2.5, 2.0])
     assert not calls and again.arrays["x"].tolist() == whole.arrays["x"].tolist()
 
 
 def test_the_second_interrupt_stops_at_once():
-    stop = run.Stop()
+    stop = job.Stop()
     with stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.asked
@@ -149,12 +150,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, capsys):
         file.write(b"part")
         raise OSError(28, "No space left on device")
     calls = []
-    with pytest.raises(run.Interrupted):
-        run.run(job(stop_at=(1, 0)), tmp_path, 7)
+    with pytest.raises(job.Interrupted):
+        job.run(three_blocks(stop_at=(1, 0)), tmp_path, 7)
     before = (tmp_path / "checkpoint.npz").read_bytes()
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left.*make room and run the same command again"):
-        run.run(job(calls=calls), tmp_path, 7, every=0)
+        job.run(three_blocks(calls=calls), tmp_path, 7, every=0)
     assert calls[0] == (1, 1) and "training goes on" in capsys.readouterr().err
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
     assert os.listdir(tmp_path) == ["checkpoint.npz"]
@@ -162,26 +163,26 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, loss):
-    bad = run.Job({}, [1], lambda *_: (loss, 1), 1)
+    bad = job.Job({}, [1], lambda *_: (loss, 1), 1)
     with pytest.raises(ValueError, match="--lr: after block 1 of epoch 1"):
-        run.run(bad, tmp_path, 1)
+        job.run(bad, tmp_path, 1)
     assert not os.listdir(tmp_path)
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
     folder = tmp_path / "out.vec.run"
-    run.claim(folder, {"dim": 3, "seed": 1})
-    run.claim(folder, {"dim": 3, "seed": 1})
-    run.claim(folder, {"dim": 4, "seed": 1})                 # nothing was trained: begin anew
-    run.run(job(), folder, 7)
+    job.claim(folder, {"dim": 3, "seed": 1})
+    job.claim(folder, {"dim": 3, "seed": 1})
+    job.claim(folder, {"dim": 4, "seed": 1})                 # nothing was trained: begin anew
+    job.run(three_blocks(), folder, 7)
     with pytest.raises(ValueError, match=r"other settings \(dim, seed\).*delete the folder"):
-        run.claim(folder, {"dim": 3, "seed": 2})
-    run.claim(folder, {"dim": 4, "seed": 1})
+        job.claim(folder, {"dim": 3, "seed": 2})
+    job.claim(folder, {"dim": 4, "seed": 1})
     (tmp_path / "mine").mkdir()
     write(tmp_path / "mine" / "file", b"mine")
     with pytest.raises(ValueError, match="not a run's folder"):
-        run.claim(tmp_path / "mine", {"dim": 3})
-    run.release(folder)
+        job.claim(tmp_path / "mine", {"dim": 3})
+    job.release(folder)
     assert not folder.exists() and (tmp_path / "mine" / "file").exists()
 
 
@@ -250,3 +251,169 @@ def test_a_word_that_only_its_ngrams_know(tmp_path, capsys):
                  atol=1e-6)
     code, out, _ = ask(capsys, "neighbors", "--vectors", tmp_path / "model.bin", "cats")
     assert out.splitlines()[0] == "cats   (unknown: from its n-grams)"
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+KINDS = ("word2vec", "word2vec --arch cbow", "word2vec --loss hs", "word2vec --loss hs --arch cbow",
+         "word2vec --loss softmax", "word2vec --loss softmax --arch cbow", "glove",
+         "fasttext", "fasttext --arch cbow")
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    for name in ("BLOCK", "SOFTMAX_BLOCK", "COUNTED", "ENTRIES"):
+        monkeypatch.setattr(models, name, 150)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """400 words, a rare one and short lines among them; ~a is always beside ~b."""
+    rng = np.random.default_rng(5)
+    lines = [" ".join(f"{w}{x}" for w in rng.integers(0, 9, rng.integers(0, 6)) for x in "ab")
+             for _ in range(80)]
+    return write(tmp_path_factory.mktemp("text") / "text", "\n".join([*lines, "rare"]).encode())
+
+
+def train(capsys, kind, text, out, *more):
+    """-> exit code, standard error."""
+    size = ["--dim", 8, "--epochs", 2, "--min-count", 2, "--sample", 0.1, "--buckets", 50]
+    if not kind.startswith("fasttext"):
+        size = size[:-2]
+    if kind == "glove":
+        size = size[:-2]
+    options = ["--threads", 1, *more]
+    code, out, err = ask(capsys, "train", *kind.split(), "--corpus", text, "--out", out, *size,
+                         *options)
+    assert not out
+    return code, err
+
+
+@kinds
+def test_backends_agree_and_one_thread_gives_the_same_bits(tmp_path, capsys, text, kind):
+    found = []
+    for name, *more in (("one.bin",), ("two.bin",), ("ref.bin", "--backend", "numpy"),
+                        ("other.bin", "--seed", 2)):
+        code, err = train(capsys, kind, text, tmp_path / name, *more)
+        assert code == 0 and "mean loss" in err, err
+        found.append(formats.read_vectors(tmp_path / name))
+    assert (tmp_path / "one.bin").read_bytes() == (tmp_path / "two.bin").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["one.bin", "other.bin", "ref.bin", "two.bin"]
+    one, _, reference, other = found
+    assert one.words == reference.words and "rare" not in one and len(one) == 18
+    assert_close(one.vectors, reference.vectors, rtol=1e-3, atol=1e-5)
+    assert np.abs(one.vectors - other.vectors).max() > 1e-3
+
+
+@kinds
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, capsys, text, kind,
+                                                          monkeypatch):
+    assert train(capsys, kind, text, tmp_path / "whole.vec")[0] == 0
+    steps = job.Job.__init__
+
+    def interrupting(self, arrays, sizes, step, *rest):
+        def once(epoch, block, rng):
+            if (epoch, block) == (1, 0):
+                os.kill(os.getpid(), signal.SIGINT)
+            return step(epoch, block, rng)
+        steps(self, arrays, sizes, once, *rest)
+    monkeypatch.setattr(job.Job, "__init__", interrupting)
+    code, err = train(capsys, kind, text, tmp_path / "cut.vec")
+    assert code == 130 and "the same command goes on" in err
+    assert not (tmp_path / "cut.vec").exists()
+    monkeypatch.setattr(job.Job, "__init__", steps)
+    code, err = train(capsys, kind, text, tmp_path / "cut.vec", "--seed", 9)
+    assert code == 1 and "other settings (seed)" in err
+    monkeypatch.setattr(corpus, "number_words", None)         # its corpus is not read again
+    code, err = train(capsys, kind, text, tmp_path / "cut.vec")
+    assert code == 0 and (tmp_path / "cut.vec").read_bytes() == (
+        tmp_path / "whole.vec").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["cut.vec", "whole.vec"]
+
+
+def test_words_that_stand_together_come_together(tmp_path, capsys, text):
+    """3a is always before 3b, and beside nothing else that often."""
+    for kind in ("word2vec", "glove", "fasttext --max-n 0"):
+        code, err = train(capsys, kind, text, tmp_path / "x.vec", "--epochs", 60, "--window", 1,
+                          "--lr", 0.1)
+        assert code == 0
+        losses = [float(line.split()[-1]) for line in err.splitlines() if "mean loss" in line]
+        assert losses[-1] < 0.9 * losses[0]
+    vectors = formats.read_vectors(tmp_path / "x.vec")
+    assert len(vectors) == 18
+
+
+def test_a_full_disk_at_the_end_loses_nothing(tmp_path, capsys, text, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    assert train(capsys, "word2vec", text, tmp_path / "whole.vec")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_vectors", full)
+        code, err = train(capsys, "word2vec", text, tmp_path / "x.vec")
+    assert code == 1 and "No space left" in err and "run the same command again" in err
+    monkeypatch.setattr(job.Job, "step", None, raising=False)
+    code, err = train(capsys, "word2vec", text, tmp_path / "x.vec")
+    assert code == 0
+    assert (tmp_path / "x.vec").read_bytes() == (tmp_path / "whole.vec").read_bytes()
+
+
+def test_a_fasttext_model_is_written_whole(tmp_path, capsys, text):
+    for name in ("model.bin", "model.vec", "model.glove.gz"):
+        assert train(capsys, "fasttext", text, tmp_path / name)[0] == 0
+    model = formats.read_fasttext(tmp_path / "model.bin")
+    vectors = formats.read_vectors(tmp_path / "model.vec")
+    assert model.words == vectors.words and model.inputs.shape == (18 + 50, 8)
+    assert_close(model.word_vectors().vectors, vectors.vectors, atol=1e-6)
+    assert formats.read_vectors(tmp_path / "model.glove.gz").words == vectors.words
+    assert model.word_vector("3ab").any() and model.outputs.any()
+
+
+def test_training_goes_on_from_vectors(tmp_path, capsys, text):
+    new = write(tmp_path / "new", text.read_bytes() + b"\nnew 3a new 3b new\n")
+    assert train(capsys, "word2vec", text, tmp_path / "old.vec")[0] == 0
+    code, _ = train(capsys, "word2vec", new, tmp_path / "new.vec", "--start", tmp_path / "old.vec",
+                    "--lr", 1e-9)
+    old, now = (formats.read_vectors(tmp_path / f"{n}.vec") for n in ("old", "new"))
+    assert code == 0 and set(now.words) == {*old.words, "new"}
+    assert_close(np.stack([now[w] for w in old.words]), old.vectors, atol=1e-6)
+    code, err = train(capsys, "word2vec", new, tmp_path / "x.vec", "--dim", 9, "--start",
+                      tmp_path / "old.vec")
+    assert code == 1 and "--start: its vectors have 8 numbers, --dim is 9" in err
+
+
+@pytest.mark.parametrize("kind, more, words", [
+    ("word2vec", ("--dim", 0), "--dim: expected 1 or more, got 0"),
+    ("word2vec", ("--negative", 0), "--negative: expected 1"),
+    ("word2vec", ("--window", 0), "--window: expected 1"),
+    ("word2vec", ("--lr", "nan"), "--lr: expected more than 0"),
+    ("word2vec", ("--sample", -1), "--sample: expected 0"),
+    ("word2vec", ("--threads", 10_000), "--threads: this machine has"),
+    ("word2vec", ("--min-count", 1000), "lower --min-count"),
+    ("word2vec", ("--lr", 1e30), "--lr: after block"),
+    ("glove", ("--x-max", "nan"), "--x-max"), ("glove", ("--alpha", 0), "--alpha"),
+    ("fasttext", ("--buckets", 0), "--buckets: expected 1"),
+    ("fasttext", ("--min-n", 5, "--max-n", 4), "--min-n"),
+    ("word2vec", ("--corpus", "nowhere"), "--corpus: there is no file nowhere"),
+    ("word2vec", ("--out", "nowhere/x.vec"), "--out: there is no folder nowhere"),
+    ("word2vec", ("--out", "x.npy"), "the ending should be one of")])
+def test_options_that_name_no_training(tmp_path, capsys, text, kind, more, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, err = train(capsys, kind, text, tmp_path / "x.vec", *more)
+    assert code == 1 and words in err
+    assert not (tmp_path / "x.vec").exists()
+
+
+@pytest.mark.parametrize("content, words", [(b"", "holds no word"), (b"a a a a", "1 of its 1")])
+@kinds
+def test_a_corpus_without_two_words(tmp_path, capsys, kind, content, words):
+    code, err = train(capsys, kind, write(tmp_path / "text", content), tmp_path / "x.vec")
+    assert code == 1 and words in err
+    code, err = train(capsys, kind, write(tmp_path / "text", b"a b " * 9), tmp_path / "x.vec")
+    assert code == 0                                         # nothing of the failure is in the way
+
+
+@kinds
+def test_no_word_has_a_neighbour(tmp_path, capsys, kind):
+    code, err = train(capsys, kind, write(tmp_path / "text", b"a\nb\n" * 9), tmp_path / "x.vec")
+    assert code == 1 and ("no word has a neighbour" in err or "no two words stand together" in err)
