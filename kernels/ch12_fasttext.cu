@@ -116,9 +116,9 @@ static __device__ void move(float* Z, const Item& item, const float* moved, floa
 
 // Item i has rows[row_ends[i]..row_ends[i + 1]], and predicts the same of ids and weights, `group`
 // at once, or all if it is 0; if labelled, all `longest` rows of A, and a label.  divide: by the
-// number of rows.  losses (n,).  Its shared memory: 2 d + longest floats a warp.  2 blocks: allowed
+// number of rows.  losses (n,).  Its shared memory: 2 d + longest floats a warp.  8 blocks: allowed
 // fewer registers, it would spill.
-extern "C" __global__ void __launch_bounds__(128, 2)
+extern "C" __global__ void __launch_bounds__(128, 8)
 fasttext_steps(float* Z, float* A, const long long* __restrict__ row_ends,
                const int* __restrict__ rows, const long long* __restrict__ id_ends,
                const int* __restrict__ ids, const float* __restrict__ weights,
