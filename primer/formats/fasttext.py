@@ -19,12 +19,12 @@ quantiser  i4 width d, i4 parts, i4 width of a part, i4 width of the last one, 2
 Sources  facebookresearch/fastText: args.cc, dictionary.cc, fasttext.cc, densematrix.cc,
 quantmatrix.cc, productquantizer.cc.  Joulin et al. 2016, arXiv 1612.03651 (quantisation).
 """
-import re
 import struct
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from primer.ch12_fasttext import mean_rows, ngram_buckets
 from primer.formats.files import BLOCK, Bytes, check_size, decoded, encoded, opened, replaced
 from primer.formats.vectors import WordVectors
 
@@ -35,7 +35,6 @@ ARGUMENTS = {"dim": 100, "ws": 5, "epoch": 5, "minCount": 5, "neg": 5, "wordNgra
              "loss": NEGATIVE_SAMPLING, "model": SKIP_GRAM, "bucket": 2_000_000, "minn": 3,
              "maxn": 6, "lrUpdateRate": 100, "t": 1e-4}  # in the file's order, fastText's defaults
 CENTROIDS = 256
-LETTER = re.compile(rb"[^\x80-\xbf][\x80-\xbf]*")       # a byte, and those of UTF-8 that go on
 
 
 @dataclass(eq=False)
@@ -64,7 +63,7 @@ class FastText:
         """
         rows = [self._row[word]] if word in self._row else []
         about = self.arguments
-        if word == "</s>" or not about["bucket"]:
+        if not about["bucket"]:
             return rows
         buckets = ngram_buckets(word, about["minn"], about["maxn"], about["bucket"])
         if self.pruned is not None:
@@ -74,8 +73,7 @@ class FastText:
     def word_vector(self, word):
         """Mean of the rows that make a word's vector  ->  (d,) float32; zeros if there is none."""
         rows = np.array(self.subword_rows(word), np.int64)            # (k,)
-        total = np.add.reduce(self.inputs[rows], axis=0)              # (d,)
-        return total * np.float32(1 / max(len(rows), 1))              # (d,)
+        return mean_rows(self.inputs, [0, len(rows)], rows)[0]        # (d,)
 
     def word_vectors(self):
         """The vectors of all words  ->  WordVectors."""
@@ -83,24 +81,6 @@ class FastText:
         for i, word in enumerate(self._row):
             vectors[i] = self.word_vector(word)
         return WordVectors(self._row, vectors)
-
-
-def ngram_buckets(word, minn, maxn, bucket):
-    """Buckets of the n-grams of minn to maxn letters of "<word>", in fastText's order  ->  list.
-
-    The hash is FNV-1a with 32 bits, whose bytes count as signed; < and > alone are no n-grams.
-    """
-    letters = LETTER.findall(f"<{word}>".encode("utf-8", "surrogateescape"))
-    found = []
-    for i in range(len(letters)):
-        number = 2166136261
-        for n, letter in enumerate(letters[i:i + max(maxn, 0)], 1):
-            for byte in letter:
-                signed = byte if byte < 128 else byte | 0xFFFFFF00
-                number = (number ^ signed) * 16777619 & 0xFFFFFFFF
-            if n >= minn and not (n == 1 and i in (0, len(letters) - 1)):
-                found.append(number % bucket)
-    return found
 
 
 @dataclass
