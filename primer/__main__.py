@@ -192,6 +192,17 @@ def parser():
     command.add_argument("--backend", choices=["numpy", "numba"], default="numba")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=search)
+    add_vector_commands(commands)
+    command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
+    command.add_argument("--scale", type=int, metavar="N",
+                         help="size of the examples (default: 8 with a GPU, 1 without)")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=prove_kernels)
+    return main
+
+
+def add_vector_commands(commands):
+    """train, neighbors, analogy, evaluate."""
     training.add_arguments(commands.add_parser("train", help="train word vectors on a text file"))
     for name, ask, words in (("neighbors", lookup.neighbors, "the nearest words, by cosine"),
                              ("analogy", lookup.analogy, "A is to B as C is to which word?")):
@@ -206,12 +217,6 @@ def parser():
     command.add_argument("--vectors", required=True, metavar="FILE")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=quality.evaluate)
-    command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
-    command.add_argument("--scale", type=int, metavar="N",
-                         help="size of the examples (default: 8 with a GPU, 1 without)")
-    command.add_argument("--json", action="store_true")
-    command.set_defaults(run=prove_kernels)
-    return main
 
 
 def main(argv=None):
