@@ -104,6 +104,7 @@ gibbs_document(const int* __restrict__ words, const long long* __restrict__ star
     for (int t = threadIdx.x; t < topics; t += 32)
       moved[t] = 0;
     __syncwarp();
+#pragma unroll 1
     for (int k = threadIdx.x; k < tokens; k += 32)
       if (words[k] == words[i]) {
         if (k != i)
@@ -113,11 +114,13 @@ gibbs_document(const int* __restrict__ words, const long long* __restrict__ star
     if (threadIdx.x == 0)
       here[z[i]]--;
     __syncwarp();
+#pragma unroll 1
     for (int t = threadIdx.x; t < topics; t += 32)
       weights[t] = (here[t] + alpha) * (by_word[(long long)words[i] * topics + t] + moved[t] + beta)
                    / (totals[t] + here[t] - before[t] + all);
     __syncwarp();
     if (threadIdx.x == 0) {                       // sums in the reference's order
+#pragma unroll 1
       for (int t = 1; t < topics; t++)
         weights[t] += weights[t - 1];
       const double bar = uniforms[i] * weights[topics - 1];
