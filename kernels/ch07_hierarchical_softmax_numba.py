@@ -186,8 +186,10 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, codes, most,
     """Places first to stop: the mean of the neighbours predicts (CBOW), or each of them."""
     d = W.shape[1]
     H, dH, every = np.zeros((most + 2, d), W.dtype), np.zeros((1, d), W.dtype), np.arange(most + 2)
-    S, G = np.zeros((2, (most + 2) * (longest + 1)), W.dtype)
+    S = np.zeros((most + 2) * (longest + 1), W.dtype)
+    G = np.zeros_like(S)
     own, way, signs = every.copy(), np.zeros(longest + 1, np.int64), np.zeros(longest + 1, W.dtype)
+    single = np.int64(1)                                 # no literals: one type, one compilation
     total, predictions, document = 0.0, 0, np.searchsorted(starts, first, "right") - 1
     for t in range(first, stop):
         while starts[document + 1] <= t:
@@ -207,20 +209,20 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, codes, most,
         l = _path(tokens[t], indptr, nodes, codes, way, signs)
         if t + AHEAD < stop:
             for j in range(indptr[tokens[t + AHEAD]], indptr[tokens[t + AHEAD] + 1]):
-                _ask(N, nodes[j])
-            _ask(W, tokens[min(t + AHEAD + windows[t + AHEAD], stop - 1)])
+                _ask(N, np.int64(nodes[j]))
+            _ask(W, np.int64(tokens[min(t + AHEAD + windows[t + AHEAD], stop - 1)]))
         even, width = n + n % 2, l + l % 2
         _scores(H, even, N, way, signs, width, S)
         total += _judge(S, G, n, even, signs, l, width, rates[t])
         if mean:
-            _descend(dH, every, 1, N, way, width, G, width, 1)         # - rate dL/dh
+            _descend(dH, every, single, N, way, width, G, width, single)         # - rate dL/dh
             for i in range(m):
                 x = own[i]
                 for k in range(d):
                     W[x, k] += dH[0, k]
         else:
-            _descend(W, own, m, N, way, width, G, width, 1)
-        _descend(N, way, l, H, every, even, G, 1, width)
+            _descend(W, own, m, N, way, width, G, width, single)
+        _descend(N, way, l, H, every, even, G, single, width)
         predictions += n
     return total, predictions
 
