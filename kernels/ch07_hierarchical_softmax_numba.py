@@ -80,6 +80,16 @@ def _ask(X, row):
 
 
 @njit(**FAST)
+def _ask_ahead(W, N, tokens, windows, indptr, nodes, t, stop):
+    """The path's rows of a coming place, and the one neighbour's that was none before."""
+    t += AHEAD
+    if t < stop:
+        for j in range(indptr[tokens[t]], indptr[tokens[t] + 1]):
+            _ask(N, np.int64(nodes[j]))
+        _ask(W, np.int64(tokens[min(t + windows[t], stop - 1)]))
+
+
+@njit(**FAST)
 def _sigmoids(S, G, n):
     """S (n,) -> G.  In float32, t = tanh(s / 4) = p / q, and sigma(s) = 1/2 + t / (1 + t^2)."""
     if S.itemsize == 8:
@@ -207,10 +217,7 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, codes, most,
                 H[0, k] /= m
                 dH[0, k] = 0
         l = _path(tokens[t], indptr, nodes, codes, way, signs)
-        if t + AHEAD < stop:
-            for j in range(indptr[tokens[t + AHEAD]], indptr[tokens[t + AHEAD] + 1]):
-                _ask(N, np.int64(nodes[j]))
-            _ask(W, np.int64(tokens[min(t + AHEAD + windows[t + AHEAD], stop - 1)]))
+        _ask_ahead(W, N, tokens, windows, indptr, nodes, t, stop)
         even, width = n + n % 2, l + l % 2
         _scores(H, even, N, way, signs, width, S)
         total += _judge(S, G, n, even, signs, l, width, rates[t])
