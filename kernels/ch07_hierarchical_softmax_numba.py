@@ -25,6 +25,7 @@ from kernels import in_threads
 from primer.ch07_hierarchical_softmax import _in_order, check_block, check_counts, paths_from_root
 
 FAST = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
+PART = {**FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}    # compiles in less time
 AHEAD = 2                             # places
 SURE = 1e9                            # the score of a turn that only fills up
 
@@ -73,13 +74,13 @@ def _prefetch(typing, X, row, column):
     return types.void(X, row, column), generate
 
 
-@njit(**FAST)
+@njit(**PART)
 def _ask(X, row):
     for k in range(0, X.shape[1], 16):                   # 64 bytes
         _prefetch(X, row, k)
 
 
-@njit(**FAST)
+@njit(**PART)
 def _ask_ahead(W, N, tokens, windows, indptr, nodes, t, stop):
     """The path's rows of a coming place, and the one neighbour's that was none before."""
     t += AHEAD
@@ -89,7 +90,7 @@ def _ask_ahead(W, N, tokens, windows, indptr, nodes, t, stop):
         _ask(W, np.int64(tokens[min(t + windows[t], stop - 1)]))
 
 
-@njit(**FAST)
+@njit(**PART)
 def _sigmoids(S, G, n):
     """S (n,) -> G.  In float32, t = tanh(s / 4) = p / q, and sigma(s) = 1/2 + t / (1 + t^2)."""
     if S.itemsize == 8:
@@ -105,7 +106,7 @@ def _sigmoids(S, G, n):
         G[e] = F(0.5) + p * q / (p * p + q * q)
 
 
-@njit(**FAST)
+@njit(**PART)
 def _judge(S, G, m, even, signs, l, width, rate):
     """Scores times signs S (even, width), flat -> G, rate dL/ds (7.4); returns the losses (7.3),
     added up.  Only m rows and l columns count; the others get 0."""
@@ -128,7 +129,7 @@ def _judge(S, G, m, even, signs, l, width, rate):
     return total
 
 
-@njit(**FAST)
+@njit(**PART)
 def _scores(A, m, B, words, signs, width, S):
     """S[i, j] = signs[j] <A[i], B[words[j]]>, flat; m and width even."""
     for i in range(0, m, 2):
@@ -144,7 +145,7 @@ def _scores(A, m, B, words, signs, width, S):
             S[e], S[e + 1], S[e + width], S[e + width + 1] = f * s, g * t, f * u, g * v
 
 
-@njit(**FAST)
+@njit(**PART)
 def _descend(X, rows, m, B, others, n, G, down, across):
     """X[rows[i]] -= sum over j < n of G[i down + j across] B[others[j]], for i < m; n even."""
     for i in range(m):
@@ -167,7 +168,7 @@ def _descend(X, rows, m, B, others, n, G, down, across):
             e += 2 * across
 
 
-@njit(**FAST)
+@njit(**PART)
 def _neighbours(W, tokens, first, t, stop, own, H):
     """The words from first to stop without t's -> own, their rows -> H; returns how many."""
     m = 0
@@ -180,7 +181,7 @@ def _neighbours(W, tokens, first, t, stop, own, H):
     return m
 
 
-@njit(**FAST)
+@njit(**PART)
 def _path(word, indptr, nodes, codes, way, signs):
     """Its nodes -> way, +1 for a turn to the left and -1 to the right -> signs; returns l."""
     begin, l = indptr[word], indptr[word + 1] - indptr[word]
@@ -221,14 +222,13 @@ def _run(mean, W, N, tokens, starts, windows, rates, indptr, nodes, codes, most,
         even, width = n + n % 2, l + l % 2
         _scores(H, even, N, way, signs, width, S)
         total += _judge(S, G, n, even, signs, l, width, rates[t])
-        if mean:
-            _descend(dH, every, single, N, way, width, G, width, single)         # - rate dL/dh
+        X, rows = (dH, every) if mean else (W, own)
+        _descend(X, rows, n, N, way, width, G, width, single)
+        if mean:                                         # all of it to each
             for i in range(m):
                 x = own[i]
                 for k in range(d):
                     W[x, k] += dH[0, k]
-        else:
-            _descend(W, own, m, N, way, width, G, width, single)
         _descend(N, way, l, H, every, even, G, single, width)
         predictions += n
     return total, predictions
