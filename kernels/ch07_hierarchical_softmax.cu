@@ -85,7 +85,7 @@ static __device__ __forceinline__ void step(float* W, float* N, const Place& p, 
   }
 #pragma unroll 1
   for (int j = 0; j < p.neighbours; j++)
-    atomicAdd(&W[p.own[j] * p.d + k], mean ? dH[lane] * p.share : dH[j * WARP + lane]);
+    atomicAdd(&W[p.own[j] * p.d + k], dH[(mean ? 0 : j * WARP) + lane]);
 }
 
 // losses (T,): of each place.  Shared memory: most (longest path + 64) floats.

@@ -22,7 +22,8 @@ We differ   The text's l is once the inner nodes (line 932), once the nodes with
             of count; the first of the two is the left one.  word2vec.c moves the nodes after each
             neighbour, skips a turn with |s| >= 6 and rounds sigma to a table; ours takes all of
             a place's gradients from the same vectors, exactly.  As there, in skip-gram the
-            neighbours predict the centre, over one path; with CBOW we divide dL/dh by |C_t| (6.5).
+            neighbours predict the centre, over one path, and CBOW's mean hands all of dL/dh to
+            each neighbour, where its slope is dL/dh / |C_t| (6.5; Irsoy et al. 2020).
 Relations   sum_w p(w | h) = 1 for any N.  Sigma's turns: d -> 1 - d with u -> -u changes no p.
             With entropy H = -sum_w p_w log2 p_w of the counts: H <= mean l_w < H + 1; the longest
             path has V - 1 nodes (Fibonacci counts).
@@ -228,8 +229,8 @@ def skipgram_block(W, N, tokens, starts, windows, rates, tree):
 
 
 def cbow_block(W, N, tokens, starts, windows, rates, tree):
-    """The mean of its neighbours predicts each word.  As skipgram_block -> sum of losses, windows
-    that are not empty."""
+    """The mean of its neighbours predicts each word; each of them takes the whole step of the mean,
+    as in word2vec.c.  As skipgram_block -> sum of losses, windows that are not empty."""
     tokens, starts, windows, rates = check_block(W, N, tokens, starts, windows, rates, tree)
     indptr, contexts = context_windows(tokens, starts, windows)
     total, some = 0.0, np.flatnonzero(np.diff(indptr))                            # (windows,)
@@ -238,7 +239,7 @@ def cbow_block(W, N, tokens, starts, windows, rates, tree):
         _, nodes, codes = paths_of(tokens[[t]], tree)
         h = W[own].mean(axis=0, keepdims=True)                                    # (1, d)
         loss, dh, dU = place_loss_grad(h, N[nodes], codes)
-        np.subtract.at(W, own, rates[t] / W.dtype.type(len(own)) * dh)            # eq. 7.6
+        np.subtract.at(W, own, rates[t] * dh)         # all of it to each, as word2vec.c
         N[nodes] -= rates[t] * dU
         total += loss
     return float(total), len(some)

@@ -149,10 +149,11 @@ figures.loss_curve(history, mean_path_length(numbers, big) * np.log(2))
 # %% [markdown]
 # ## The twin
 #
-# `kernels/ch07_hierarchical_softmax_numba.py` fetches a place's rows into local memory and makes
-# three small matrix products there: scores, and the steps of both sides. Several threads work on W
-# and N without waiting for each other (*Hogwild*): a step is lost now and then where two meet. With
-# one thread the steps are the reference's:
+# `kernels/ch07_hierarchical_softmax_numba.py` makes three small matrix products of a place: scores,
+# and the steps of both sides. It asks memory for the rows that come next before it needs them.
+# Several threads work on W and N without waiting for each other (*Hogwild*): a step is lost now and
+# then where two meet. With one thread the steps are the reference's. (With CBOW each neighbour
+# takes the whole step of their mean, as in word2vec.c; its slope would be an equal share of it.)
 
 # %%
 from kernels import twin
