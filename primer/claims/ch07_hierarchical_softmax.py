@@ -133,6 +133,8 @@ CLAIMS = [
     Claim(947, "the path of the most frequent word, beside the mean", "shorter",
           lambda: turns_of(True)),
     Claim(950, "the path of the rarest word, beside the mean", "longer", lambda: turns_of(False)),
+    Claim(1010, f"the table's cost of hierarchical softmax, {WORDS} words under Zipf's law",
+          "O(log V) on average", cost_under_zipf),
     Claim(1285, "cost of a prediction in a Huffman tree, whatever the counts and the word",
           "O(log V)", worst_path, note="On average over the corpus the entropy and less than a bit "
                                        "more, at most log2 V + 1; for one word up to V - 1."),

@@ -12,6 +12,8 @@ from primer.ch08_negative_sampling import (
 )
 from primer.claims import Claim
 
+FEW, MANY, PER_DAY = (2, 5), (5, 20), 100e9            # Mikolov et al. 2013, sec. 2.2 and 5
+
 
 def vectors(V=50, d=8, seed=8):
     """-> W, U: (V, d) float64."""
@@ -54,6 +56,11 @@ def old_rows_after_growing():
     return "kept: training goes on" if np.array_equal(grown[:2], W) else "started anew"
 
 
+def days_of_the_paper(words=100e9):
+    """The paper's speed, words a day, as a time -> statement."""
+    return "about a day" if round(words / PER_DAY) == 1 else "hours"
+
+
 CLAIMS = [
     Claim(964, "rows of W and of U that a pair and 5 negatives change, of 50 each", [1, 6],
           rows_that_move),
@@ -62,6 +69,9 @@ CLAIMS = [
           note="Frequent words are drawn less than they occur, rare ones more."),
     Claim(983, "a score of 5: sig(5), and sig(-5) of a drawn word's score", [1.0, 0.0],
           lambda: sigmoid(np.array([5.0, -5.0])).tolist(), 1),
+    Claim(990, "negatives that one prediction needs: least and most", [5, 20],
+          lambda: [min(FEW), max(MANY)], note="The paper (sec. 2.2): 5 to 20 for small data, 2 to 5 "
+          "are enough for large."),
     Claim(994, "sigmoids over the vocabulary", "no distribution", sum_of_sigmoids),
     Claim(1000, "share discarded at f = .07, .05, .01, .001 and t = 1e-5", [0.988, 0.986, 0.968,
           0.9], lambda: [discarded(f) for f in (0.07, 0.05, 0.01, 1e-3)], 3),
@@ -69,6 +79,9 @@ CLAIMS = [
           2, note="The formula is negative where f < t: such words all stay, max(0, .)."),
     Claim(1004, "pairs and their steps", "independent", order_of_two_pairs,
           note="They share rows.  Steps at the same time (Hogwild) work as words are many."),
+    Claim(1006, "time for 100 billion words on one machine", "hours", days_of_the_paper,
+          note="The paper (sec. 5): an optimised program on one machine takes more than 100 "
+               "billion words a day."),
     Claim(1011, "scores of one prediction with 5 negatives", 6, lambda: rows_that_move()[1]),
     Claim(1223, "vectors of old words when new ones come", "started anew", old_rows_after_growing,
           note="New rows are added below the old ones, which stay."),

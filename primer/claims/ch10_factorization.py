@@ -124,6 +124,8 @@ CLAIMS = [
     Claim(1090, "dimensions of a count-based model's vectors", "fixed by the vocabulary", widths,
           note="True of raw rows.  The number of singular values that one keeps is free, as line "
                "1073 says itself: svd(M)[:, :d]."),
+    Claim(1090, "dimensions of a predictive model's vectors", "100 to 300", lambda: "free",
+          illustrative=True, note="A custom, which line 1126 follows: nothing fixes d."),
     Claim(1091, "what prediction (SGNS) finds beside what counting finds, for a seen pair",
           "different values", what_is_learned,
           note="Lines 1095 to 1111 say it themselves: the optimum of the predictive loss is the "
