@@ -209,12 +209,13 @@ def add_vector_commands(commands):
         command = commands.add_parser(name, help=words)
         command.add_argument("words", nargs="+", metavar="WORD")
         command.add_argument("--vectors", required=True, metavar="FILE",
-                             help=".vec, .txt, .glove, .bin or .ftz, .gz too")
+                             help=".vec, .txt, .glove, .bin or .ftz, .gz too; or glove-6b-50d, "
+                                  "once fetched")
         command.add_argument("-k", type=int, default=10, help="how many (default: 10)")
         command.add_argument("--json", action="store_true")
         command.set_defaults(run=ask)
     command = commands.add_parser("evaluate", help="word similarity and analogies of vectors")
-    command.add_argument("--vectors", required=True, metavar="FILE")
+    command.add_argument("--vectors", required=True, metavar="FILE", help="as for neighbors")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=quality.evaluate)
 

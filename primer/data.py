@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from primer.fetch import SUMS, DataError, fetch_archive, locked, sha256, unpack
+from primer.formats import WordVectors
 
 DATASETS = Path(__file__).resolve().parent.parent / "datasets"
 
@@ -215,6 +216,22 @@ def _rows(file, columns):
     if bad := [row for row in rows if len(row) != columns]:
         raise ValueError(f"{file}: expected {columns} columns, got {bad[0]}")
     return rows
+
+
+def load_glove():
+    """The 400,000 vectors of 50 numbers that Stanford trained  ->  WordVectors, frequent first.
+
+    Raises DataError if they are not fetched, or without the extra that reads Parquet files.
+    """
+    folder = path("glove-6b-50d")
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError("the words of glove-6b-50d are in a Parquet file; to read it: "
+                        "pip install -e '.[glove]'") from error
+    table = parquet.read_table(folder / "glove_6B_index.parquet")
+    words = next(c for c in table.columns if str(c.type).endswith("string")).to_pylist()
+    return WordVectors(words, np.load(folder / "glove_6B_50d_emb.npy"))
 
 
 def read_folder(folder, longest=2000):

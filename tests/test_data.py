@@ -15,6 +15,7 @@ import sys
 import tarfile
 import threading
 import time
+import types
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -768,3 +769,19 @@ def test_read_folder_errors(tmp_path):
         data.read_folder(tmp_path)
     with pytest.raises(NotADirectoryError, match="a.txt is not a folder"):
         data.read_folder(tmp_path / "a.txt")
+
+
+def test_glove_is_read_with_the_extra_or_says_which(monkeypatch, tmp_path):
+    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.save(tmp_path / "glove_6B_50d_emb.npy", vectors)
+    monkeypatch.setattr(data, "path", lambda name: tmp_path)
+    column = types.SimpleNamespace(type="large_string", to_pylist=lambda: ["the", "of"])
+    other = types.SimpleNamespace(type="int64")
+    parquet = types.SimpleNamespace(read_table=lambda file: types.SimpleNamespace(
+        columns=[other, column] if file == tmp_path / "glove_6B_index.parquet" else []))
+    monkeypatch.setitem(sys.modules, "pyarrow", types.SimpleNamespace(parquet=parquet))
+    found = data.load_glove()
+    assert found.words == ["the", "of"] and np.array_equal(found.vectors, vectors)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(data.DataError, match=r"pip install -e '\.\[glove\]'"):
+        data.load_glove()

@@ -294,12 +294,14 @@ for p in exercises.ratios.properties:
 
 # %%
 try:
-    real_words, real = figures.real_glove()
-except (data.DataError, ImportError) as missing:
+    real = data.load_glove()
+except data.DataError as missing:
     print(missing)
 else:
+    real_words = {word: i for i, word in enumerate(real.words)}
     for word in ("treasury", "war", "railroad", "gold"):
-        print(f"{word:10}", ", ".join(w for w, _ in nearest_words(word, real_words, real, 6)))
+        print(f"{word:10}", ", ".join(w for w, _ in nearest_words(word, real_words,
+                                                                  real.vectors, 6)))
 
 # %% [markdown]
 # * Stanford's values: window 15, $x_{max} = 100$, $\alpha = 3/4$, rate 0.05, 50 to 100 epochs;

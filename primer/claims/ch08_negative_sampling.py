@@ -70,8 +70,8 @@ CLAIMS = [
     Claim(983, "a score of 5: sig(5), and sig(-5) of a drawn word's score", [1.0, 0.0],
           lambda: sigmoid(np.array([5.0, -5.0])).tolist(), 1),
     Claim(990, "negatives that one prediction needs: least and most", [5, 20],
-          lambda: [min(FEW), max(MANY)], note="The paper (sec. 2.2): 5 to 20 for small data, 2 to 5 "
-          "are enough for large."),
+          lambda: [min(FEW), max(MANY)], note="The paper (sec. 2.2): 5 to 20 for small data, 2 to "
+          "5 are enough for large."),
     Claim(994, "sigmoids over the vocabulary", "no distribution", sum_of_sigmoids),
     Claim(1000, "share discarded at f = .07, .05, .01, .001 and t = 1e-5", [0.988, 0.986, 0.968,
           0.9], lambda: [discarded(f) for f in (0.07, 0.05, 0.01, 1e-3)], 3),

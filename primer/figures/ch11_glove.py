@@ -5,7 +5,6 @@
 import numpy as np
 
 from kernels import twin
-from primer import data
 from primer.ch06_word2vec import nearest_words
 from primer.ch10_factorization import marginals
 from primer.ch11_glove import (
@@ -110,20 +109,6 @@ def train_on_addresses(X, d=40, epochs=6, seed=11, dtype=np.float32, rate=0.1):
     rng = np.random.default_rng(seed)
     start = initial_model(X.shape[0], d, rng, dtype)
     return train_glove(X, start, epochs, rng, rate, X_MAX, twin=twin("ch11_glove", "numba"))
-
-
-def real_glove():
-    """The 400,000 vectors of 50 numbers that Stanford trained -> vocabulary, (V, 50).
-
-    Raises DataError if they were not fetched, ImportError without a reader of Parquet files.
-    """
-    folder = data.path("glove-6b-50d")
-    from pyarrow import parquet
-    (npy,), (index,) = folder.rglob("*.npy"), folder.rglob("*.parquet")
-    table, W = parquet.read_table(index), np.load(npy, mmap_mode="r")
-    words = next(column.to_pylist() for column in table.columns
-                 if len(column) and isinstance(column[0].as_py(), str))
-    return {word: i for i, word in enumerate(words)}, W
 
 
 def tour():

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 
+from primer import data
 from primer.ch01_geometry import nearest, unit_rows
 from primer.formats import FastText, read_model
 
@@ -41,8 +42,8 @@ def analogy(options):
 
 
 def opened(path):
-    """-> WordVectors, FastText or None."""
-    found = read_model(path)
+    """A file, or the register's glove-6b-50d  ->  WordVectors, FastText or None."""
+    found = data.load_glove() if path == "glove-6b-50d" else read_model(path)
     return (found.word_vectors(), found) if isinstance(found, FastText) else (found, None)
 
 

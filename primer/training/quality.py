@@ -11,7 +11,7 @@ import numpy as np
 from primer import data
 from primer.ch01_geometry import unit_rows
 from primer.ch09_analogy import analogy_accuracy, similarity_correlation
-from primer.formats import read_vectors
+from primer.training.lookup import opened
 
 RESTRICT = 30_000
 MEASURES = {"wordsim353": "Spearman, with people's scores", "simlex999": "the same",
@@ -51,7 +51,7 @@ def rare_words(embed, vectors):
 
 def evaluate(options):
     """`python -m primer evaluate`: print what a file of vectors scores."""
-    found = quality(read_vectors(options.vectors))
+    found = quality(opened(options.vectors)[0])
     if options.json:
         print(json.dumps({name: {"value": round(value, 6), "left_out": unknown, "of": n}
                           for name, (value, unknown, n) in found.items()}, indent=1))
