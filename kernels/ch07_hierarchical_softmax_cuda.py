@@ -43,14 +43,14 @@ def _block(mean, W, N, tokens, starts, windows, rates, tree):
     if each > SHARED:
         raise ValueError(f"windows: {most} neighbours and a path of {longest} nodes do not fit the "
                          "GPU's shared memory")
-    on_device = cp.asarray(W), cp.asarray(N)                           # (V, d), (V - 1, d)
+    W_, N_ = cp.asarray(W), cp.asarray(N)                              # (V, d), (V - 1, d)
     losses = cp.empty(len(tokens), cp.float32)                         # (T,)
     MODULE.get_function("hierarchical_softmax")((min(WARPS, len(tokens)),), (32,), (
-        *on_device, *map(cp.asarray, (tokens, indptr, contexts, rates, tree.indptr, tree.nodes,
+        W_, N_, *map(cp.asarray, (tokens, indptr, contexts, rates, tree.indptr, tree.nodes,
                                       tree.codes)), losses,
         np.int32(len(tokens)), np.int32(W.shape[1]), np.int32(mean),
         np.int32(1 if mean else most)), shared_mem=each)
-    W[:], N[:] = (rows.get() for rows in on_device)
+    W[:], N[:] = W_.get(), N_.get()
     return float(losses.get().sum(dtype=np.float64)), predictions
 
 

@@ -52,14 +52,14 @@ def _steps(Z, A, rows, outputs, labels, rates, group, divide):
     if not warps:
         raise ValueError(f"Z: {d} dimensions and {longest} outputs do not fit the GPU's shared "
                          "memory")
-    on_device, losses = (cp.asarray(Z), cp.asarray(A)), cp.empty(n, cp.float32)
+    Z_, A_, losses = cp.asarray(Z), cp.asarray(A), cp.empty(n, cp.float32)
     MODULE.get_function("fasttext_steps")((min(WARPS // warps, -(-n // warps)),), (32 * warps,), (
-        *on_device, cp.asarray(rows[0], cp.int64), cp.asarray(rows[1], cp.int32),
+        Z_, A_, cp.asarray(rows[0], cp.int64), cp.asarray(rows[1], cp.int32),
         cp.asarray(ends, cp.int64), cp.asarray(ids, cp.int32), cp.asarray(weights, cp.float32),
         cp.asarray([0] if labels is None else labels, cp.int32), cp.asarray(rates), losses,
         np.int32(n), np.int32(d), np.int32(longest), np.int32(group), np.int32(divide),
         np.int32(labels is not None)), shared_mem=warps * each)
-    Z[:], A[:] = (table.get() for table in on_device)
+    Z[:], A[:] = Z_.get(), A_.get()
     return float(losses.get().sum(dtype=np.float64))
 
 
