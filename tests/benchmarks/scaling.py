@@ -24,12 +24,12 @@ TRAINERS = {
     "skip-gram, hierarchical": "word2vec --loss hs", "GloVe": "glove", "fastText": "fasttext",
 }
 SWEEPS = {
-    "words of corpus": [500_000, 1_000_000, 2_000_000, 4_000_000],
-    "different words": [1_000, 4_000, 16_000, 64_000],
-    "d": [50, 100, 200, 400],
+    "words of corpus": [250_000, 500_000, 1_000_000],
+    "different words": [1_000, 6_000, 36_000],
+    "d": [50, 100, 200],
     "threads": [1, 2],
 }
-USUAL = {"words of corpus": 1_000_000, "different words": None, "d": 100, "threads": 2}
+USUAL = {"words of corpus": 500_000, "different words": None, "d": 100, "threads": 2}
 
 
 def seconds(trainer, text, words, V, d, threads):
@@ -42,7 +42,6 @@ def seconds(trainer, text, words, V, d, threads):
         training.numba_threads(threads)
         data = most_frequent(corpus.prepare(part, folder, 1 if V else 5), V)
         made, _ = getattr(models, own.model)(own, data, Path(folder))
-        made.step(0, 0, np.random.default_rng(0))            # compiles
         started = time.perf_counter()
         job.run(made, folder, 1, np.inf, keep=False)
         return time.perf_counter() - started
@@ -72,6 +71,7 @@ def main():
                                 layout="constrained")
     with tqdm(total=len(TRAINERS) * sum(map(len, SWEEPS.values()))) as bar:
         for row, (name, trainer) in zip(axes, TRAINERS.items(), strict=True):
+            seconds(trainer, text, 10_000, None, 100, 2)              # compiles
             for axis, (what, values) in zip(row, SWEEPS.items(), strict=True):
                 times = []
                 for value in values:
