@@ -142,7 +142,7 @@ def test_the_discard_probability_of_the_text():                               # 
 
 def test_the_claims_have_their_verdicts():
     rows = [(r["line"], r["verdict"]) for r in claims.rows(8)]
-    assert {n for n, v in rows if v == "wrong"} == {1000, 1004, 1223}
+    assert {n for n, v in rows if v == "wrong"} == {990, 1000, 1004, 1006, 1223}
     assert {n for n, v in rows if v == "right"} >= {964, 979, 983, 994, 1000, 1011}
 
 
