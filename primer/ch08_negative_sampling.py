@@ -39,12 +39,7 @@ from primer.ch06_word2vec import (
     initial_vectors,
     windows_word2vec_c,
 )
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)), for any x without overflow.  any shape -> the same."""
-    e = np.exp(-np.abs(x))                                                        # in (0, 1]
-    return np.where(x < 0, e, 1) / (1 + e)
+from primer.ch07_hierarchical_softmax import sigmoid
 
 
 def pair_loss(W, U, inputs, outputs, negatives):

@@ -119,9 +119,10 @@ def backends(chapter, *functions, orders=emulator.ORDERS[:1]):
     return out
 
 
-def every_backend(chapter, *functions):
-    """Decorator: run the test with `backend` = each module that has the functions."""
-    return pytest.mark.parametrize("backend", backends(chapter, *functions))
+def every_backend(chapter, *functions, orders=emulator.ORDERS[:1]):
+    """Decorator: run the test with `backend` = each module that has the functions.
+    orders=(): work that takes the emulator too long."""
+    return pytest.mark.parametrize("backend", backends(chapter, *functions, orders=orders))
 
 
 def every_twin(chapter, *functions, orders=emulator.ORDERS):

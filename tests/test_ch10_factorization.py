@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EDGE_SIZES, assert_close, assert_gradient, emulated, every_backend, every_twin
+from conftest import EDGE_SIZES, assert_close, assert_gradient, every_backend, every_twin
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -52,6 +52,8 @@ every_twin_count = every_twin("ch10_factorization", *COUNTS)
 every_sweep = every_backend("ch10_factorization", "gibbs_sweep")
 every_twin_sweep = every_twin("ch10_factorization", "gibbs_sweep")
 every_parallel_sweep = every_backend("ch10_factorization", "gibbs_sweep_by_document")
+every_long_parallel_sweep = every_backend("ch10_factorization", "gibbs_sweep_by_document",
+                                          orders=())
 every_twin_parallel_sweep = every_twin("ch10_factorization", "gibbs_sweep_by_document")
 every_twin_product = every_twin("ch10_factorization", "csr_matmul")
 
@@ -716,10 +718,8 @@ def test_twin_sweeps_documents_as_the_reference(backend, N, T):
                gibbs_sweep_by_document(state, *arguments))
 
 
-@every_parallel_sweep
+@every_long_parallel_sweep
 def test_sweeps_by_document_find_planted_topics_too(backend):
-    if emulated(backend):
-        pytest.skip("a thousand tokens, many times: too many for the emulator")
     r = rng(1)
     documents = [r.choice(np.arange(5) + 5 * (i % 2), 40) for i in range(20)]
     state = lda(documents, 10, 2, r, 30, sweep=backend.gibbs_sweep_by_document)

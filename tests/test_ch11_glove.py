@@ -47,6 +47,7 @@ from primer.exercises.ch11_glove import drawn
 from primer.exercises.kit import catalogue, run_property
 
 every_block = every_backend("ch11_glove", "adagrad_block")
+every_long_block = every_backend("ch11_glove", "adagrad_block", orders=())
 every_count = every_backend("ch11_glove", "count_block", "add_counts")
 every_twin_block = every_twin("ch11_glove", "adagrad_block")
 every_twin_count = every_twin("ch11_glove", "count_block", "add_counts")
@@ -307,11 +308,9 @@ def planted(V=30, d=4, seed=0):
     return compress(np.exp(W @ W.T + b[:, None] + b))
 
 
-@every_block
+@every_long_block
 def test_training_finds_planted_logarithms(backend):
     """A table whose logarithms have rank d is met, and more exactly with more epochs."""
-    if emulated(backend):
-        pytest.skip("thousands of steps: too many for the emulator")
     X = planted(16)
     start = initial_model(16, 6, np.random.default_rng(1))
     kept = copied(start)
@@ -419,10 +418,8 @@ def test_bad_counts_are_named():
         sum_counts([])
 
 
-@every_block
+@every_long_block
 def test_a_rate_that_is_too_large_is_named(backend):
-    if emulated(backend):
-        pytest.skip("thousands of steps: too many for the emulator")
     X, r = planted(), np.random.default_rng(0)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="rate: with 1000.0 the vec"):
         train_glove(X, initial_model(30, 6, r), 9, r, 1000.0, twin=backend)
@@ -461,11 +458,9 @@ def test_counts_equal_stanfords(backend, frozen):
     assert_close(X.data, frozen["counts"], rtol=1e-12)
 
 
-@every_block
+@every_long_block
 def test_steps_equal_stanfords(backend, frozen):
     """The same start and order: the same cost of each epoch, and the same numbers at the end."""
-    if emulated(backend):
-        pytest.skip("thousands of steps: too many for the emulator")
     model = GloVe(*(np.stack([p, np.ones_like(p)], axis=1) for p in frozen["start"]))
     order, x_max = frozen["order"], float(frozen["x_max"])
     steps = (frozen["rows"][order], frozen["columns"][order], np.log(frozen["counts"][order]),
