@@ -16,34 +16,16 @@ Limits  W, U float32.  A thread holds m rows, and m (K + 1) scores.
 """
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
 from kernels import in_threads, shares
+from kernels.ch07_hierarchical_softmax_numba import _prefetch
 from primer.ch08_negative_sampling import check_block
 
 FAST = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
 F = np.float32
 AHEAD = 2                             # places
 NEVER = np.float32(-1e9)                       # the score of a word that does not count
-
-
-@intrinsic
-def _prefetch(typing, X, row, column):
-    """Ask for the cache line of X[row, column], and do not wait."""
-    def generate(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = [context.cast(builder, a, t, types.intp)
-                 for a, t in zip(arguments[1:], signature.args[1:], strict=True)]
-        at = cgutils.get_item_pointer(context, builder, signature.args[0], array, place)
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(
-            ir.VoidType(), [byte, number, number, number]))
-        builder.call(ask, [builder.bitcast(at, byte), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-    return types.void(X, row, column), generate
 
 
 @njit(**FAST)

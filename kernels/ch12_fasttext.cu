@@ -1,5 +1,5 @@
-// Chapter 12: fastText.  A warp takes item after item, a place of the corpus or a text: the mean of
-// its rows predicts, then all rows move.
+// Chapter 12: fastText.  A warp takes item after item, a place of CBOW or a text: the mean of its
+// rows predicts, then all rows move.  Skip-gram: it takes document after document, place by place.
 
 #define WARP 32
 #define FULL 0xffffffffu
@@ -91,62 +91,170 @@ static __device__ float softmax(int label, int outputs, float* s)
   return loss;
 }
 
-// Eq. 12.5: all of dL/dh_k is taken before a row of A moves; then these rows and h, and what h has
-// moved is added up.
-static __device__ void follow(float* A, const Outputs& at, float* h, const float* s, float* moved,
-                              float rate)
+// Eq. 12.5: all of dL/dh_k, to dh, is taken before a row of A moves.
+static __device__ void follow(float* A, const Outputs& at, const float* h, const float* s,
+                              float* dh, float rate)
 {
   for (int k = threadIdx.x % WARP; k < at.d; k += WARP) {
-    float dh = 0;
+    float sum = 0;
     for (int j = 0; j < at.n; j++)
-      dh += s[j] * __ldcg(&A[at[j] + k]);
+      sum += s[j] * __ldcg(&A[at[j] + k]);
     for (int j = 0; j < at.n; j++)
       atomicAdd(&A[at[j] + k], -rate * s[j] * h[k]);
-    h[k] -= rate * dh;
-    moved[k] += rate * dh;
+    dh[k] = sum;
   }
 }
 
-static __device__ void move(float* Z, const Item& item, const float* moved, float share)
+static __device__ void move(float* Z, const Item& item, const float* dh, float rate)
 {
   for (int k = threadIdx.x % WARP; k < item.d; k += WARP)
     for (int p = 0; p < item.size; p++)
-      atomicAdd(&Z[(long long)item.rows[p] * item.d + k], -share * moved[k]);
+      atomicAdd(&Z[(long long)item.rows[p] * item.d + k], -rate * dh[k]);
 }
 
-// Item i has rows[row_ends[i]..row_ends[i + 1]], and predicts the same of ids and weights, `group`
-// at once, or all if it is 0; if labelled, all `longest` rows of A, and a label.  divide: by the
-// number of rows.  losses (n,).  Its shared memory: 2 d + longest floats a warp.  8 blocks: allowed
-// fewer registers, it would spill.
+// Item i has rows[row_ends[i]..row_ends[i + 1]], and predicts the same of ids and weights; if
+// labelled, all `longest` rows of A, and a label.  divide: by the number of rows.  losses (n,).  Its
+// shared memory: 2 d + longest floats a warp.  8 blocks: allowed fewer registers, it would spill.
 extern "C" __global__ void __launch_bounds__(128, 8)
-fasttext_steps(float* Z, float* A, const long long* __restrict__ row_ends,
+fasttext_items(float* Z, float* A, const long long* __restrict__ row_ends,
                const int* __restrict__ rows, const long long* __restrict__ id_ends,
                const int* __restrict__ ids, const float* __restrict__ weights,
                const int* __restrict__ labels, const float* __restrict__ rates, float* losses,
-               int n, int d, int longest, int group, int divide, int labelled)
+               int n, int d, int longest, int divide, int labelled)
 {
   extern __shared__ float memory[];
   const int warps = blockDim.x / WARP, warp = threadIdx.x / WARP;
   float* h = memory + warp * (2 * d + longest);
-  float* moved = h + d;
-  float* s = moved + d;
+  float* dh = h + d;
+  float* s = dh + d;
   for (long long i = blockIdx.x * warps + warp; i < n; i += gridDim.x * warps) {
     const Item item = {rows + row_ends[i], (int)(row_ends[i + 1] - row_ends[i]), d};
-    const long long first = labelled ? 0 : id_ends[i], stop = labelled ? longest : id_ends[i + 1];
-    const int step = group ? group : (int)(stop - first);
-    float loss = 0;
-    for (int k = threadIdx.x % WARP; k < d; k += WARP)
-      moved[k] = 0;
+    const long long first = labelled ? 0 : id_ends[i];
+    const Outputs outputs = {labelled ? nullptr : ids + first,
+                             labelled ? longest : (int)(id_ends[i + 1] - first), d};
     mean(Z, item, h);
-    for (long long at = first; at < stop; at += step) {
-      const Outputs outputs = {labelled ? nullptr : ids + at, step, d};
-      scores(A, outputs, h, s);
-      loss += labelled ? softmax(labels[i], step, s) : logistic(weights + at, step, s);
-      follow(A, outputs, h, s, moved, rates[i]);
-      __syncwarp();                     // s is written anew
-    }
-    move(Z, item, moved, divide ? 1.0f / item.size : 1.0f);
+    scores(A, outputs, h, s);
+    const float loss = labelled ? softmax(labels[i], outputs.n, s)
+                                : logistic(weights + first, outputs.n, s);
+    follow(A, outputs, h, s, dh, rates[i]);
+    __syncwarp();                       // s is written anew
+    move(Z, item, dh, divide ? rates[i] / item.size : rates[i]);
     if (threadIdx.x % WARP == 0)
       losses[i] = loss;
+  }
+}
+
+// A place that a warp is at: its m neighbours' slots of H and old, the words that they predict.
+struct Place {
+  float* H;                             // (ring, d): the means, as they move
+  float* old;                           // (ring, d): as they were taken
+  float* G;                             // (m, words): dL/ds
+  float* column;                        // (words, WARP): numbers k of the rows of U, as they were
+  float* weights;                       // (words,)
+  int* ids;                             // (words,)
+  int* near;                            // (m,)
+  int m, words, d;
+};
+
+// A lane finds a neighbour, and a word.
+static __device__ void look_around(Place& p, const int* __restrict__ tokens,
+                                   const int* __restrict__ drawn, int t, int begin, int end,
+                                   int ring)
+{
+  const int lane = threadIdx.x % WARP, centre = tokens[t];
+  for (int j = lane; j < p.words; j += WARP) {
+    p.ids[j] = j ? drawn[j - 1] : centre;
+    p.weights[j] = j == 0 ? -1.0f : p.ids[j] != centre ? 1.0f : 0.0f;
+  }
+  p.m = end - begin - 1;
+  for (int i = lane; i < p.m; i += WARP)
+    p.near[i] = (begin + i + (begin + i >= t)) % ring;
+  __syncwarp();
+}
+
+// Eq. 12.4, 8.6: the loss; then all that moves does so by what is old.
+static __device__ float predict(float* U, const Place& p, float rate)
+{
+  const int lane = threadIdx.x % WARP;
+  float loss = 0;
+#pragma unroll 1
+  for (int i = 0; i < p.m; i++) {
+    float* s = p.G + i * p.words;
+    scores(U, {p.ids, p.words, p.d}, p.H + p.near[i] * p.d, s);
+    loss += logistic(p.weights, p.words, s);
+  }
+#pragma unroll 1
+  for (int k = lane; k < p.d; k += WARP) {
+#pragma unroll 1
+    for (int j = 0; j < p.words; j++)
+      p.column[j * WARP + lane] = __ldcg(&U[p.ids[j] * (long long)p.d + k]);
+#pragma unroll 1
+    for (int j = 0; j < p.words; j++) {
+      float sum = 0;
+#pragma unroll 1
+      for (int i = 0; i < p.m; i++)
+        sum += p.G[i * p.words + j] * p.H[p.near[i] * p.d + k];
+      atomicAdd(&U[p.ids[j] * (long long)p.d + k], -rate * sum);
+    }
+#pragma unroll 1
+    for (int i = 0; i < p.m; i++) {
+      float sum = 0;
+#pragma unroll 1
+      for (int j = 0; j < p.words; j++)
+        sum += p.G[i * p.words + j] * p.column[j * WARP + lane];
+      p.H[p.near[i] * p.d + k] -= rate * sum;
+    }
+  }
+  __syncwarp();                         // the next place is looked for
+  return loss;
+}
+
+// Skip-gram: a warp goes through a document.  A word's mean is taken `reach` places before its own,
+// and its rows follow that mean as many after it.  losses (T,), of a place.  Shared memory of a
+// warp: `floats` of them.
+extern "C" __global__ void __launch_bounds__(128, 8)
+fasttext_documents(float* Z, float* U, const int* __restrict__ tokens,
+                   const long long* __restrict__ starts, const int* __restrict__ windows,
+                   const float* __restrict__ rates, const int* __restrict__ negatives,
+                   const long long* __restrict__ indptr, const int* __restrict__ rows,
+                   float* losses, int documents, int d, int K, int reach, int floats)
+{
+  extern __shared__ float memory[];
+  const int warps = blockDim.x / WARP, warp = threadIdx.x / WARP, ring = 2 * reach + 1;
+  Place p;
+  p.words = K + 1;
+  p.d = d;
+  p.H = memory + warp * floats;
+  p.old = p.H + ring * d;
+  p.G = p.old + ring * d;
+  p.column = p.G + 2 * reach * p.words;
+  p.weights = p.column + p.words * WARP;
+  p.ids = (int*)(p.weights + p.words);
+  p.near = p.ids + p.words;
+#pragma unroll 1
+  for (int i = blockIdx.x * warps + warp; i < documents; i += gridDim.x * warps) {
+    const int first = (int)starts[i], stop = (int)starts[i + 1];
+#pragma unroll 1
+    for (int t = first - reach; t < stop + reach; t++) {
+      if (t + reach < stop) {
+        const int w = tokens[t + reach], at = (t + reach) % ring * d;
+        mean(Z, {rows + indptr[w], (int)(indptr[w + 1] - indptr[w]), d}, p.H + at);
+        for (int k = threadIdx.x % WARP; k < d; k += WARP)
+          p.old[at + k] = p.H[at + k];
+      }
+      if (t >= first && t < stop) {
+        look_around(p, tokens, negatives + (long long)t * K, t, max(first, t - windows[t]),
+                    min(stop, t + windows[t] + 1), ring);
+        const float loss = predict(U, p, rates[t]);
+        if (threadIdx.x % WARP == 0)
+          losses[t] = loss;
+      }
+      if (t - reach >= first) {
+        const int w = tokens[t - reach], at = (t - reach) % ring * d;
+        for (int k = threadIdx.x % WARP; k < d; k += WARP)
+          p.old[at + k] -= p.H[at + k];
+        move(Z, {rows + indptr[w], (int)(indptr[w + 1] - indptr[w]), d}, p.old + at, 1);
+      }
+    }
   }
 }

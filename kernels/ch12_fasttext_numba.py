@@ -1,15 +1,15 @@
-"""Numba twin of primer/ch12_fasttext.py: hashes, means, steps of both trainers and the classifier.
+"""Numba twin of primer/ch12_fasttext.py: means, steps of both trainers and the classifier.
 
-Idea    A place gathers the rows of its n-grams once, for all its neighbours, and moves them once;
-        fastText does both again for each neighbour.  Its noise words are shared too: their rows
-        stay in the nearest cache.  Rows are summed four at a time: the sum is stored a quarter as
-        often, and four misses of the cache are under way at once.  A pair's loss is the logarithm
-        of one product.  A hash goes on from the shorter n-gram's; each word is hashed once.
+Idea    A word's rows are gathered once, as the window reaches it, and moved once, as it leaves;
+        fastText does both for each pair.  In between its mean is in the nearest cache, and a place
+        is chapter 8's three small matrix products: scores four at a time, sums of three rows at a
+        time.  The rows of U of the place after the next are asked for ahead (a prefetch).  The
+        losses of a prediction are the logarithm of one product.
 Threads documents, or texts, are shared out.  Rows of Z, U and A are read and written without locks
         (Hogwild): with one thread the same arguments give the same bits, with several they do not,
-        since a thread may lose what another has just written.  Means and hashes have no race.
+        since a thread may lose what another has just written.  Means have no race.
 Limits  No quantised matrices.  2,000,000 buckets of 100 float32 numbers are 800 MB, and a place
-        touches some 20 of these rows at random.
+        touches some 20 of these rows at random: that is almost half of the time.
 """
 from itertools import pairwise
 
@@ -18,153 +18,82 @@ import numpy as np
 from numba import njit
 
 from kernels import in_threads, shares
-from primer.ch12_fasttext import END_OF_LINE, NUMBER, check_block, check_texts
-from primer.ch12_fasttext import text_rows as _check
+from kernels.ch07_hierarchical_softmax_numba import _prefetch
+from kernels.ch12_fasttext_rows_numba import subword_rows, text_rows  # noqa: F401
+from primer.ch12_fasttext import check_block, check_texts
 
-FAST = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract"}}    # NaN as ever
-
-
-@njit(**FAST)
-def _mix(number, byte):
-    return np.uint32((number ^ np.uint32(np.int8(byte))) * np.uint32(16777619))
+FAST = {"nogil": True, "cache": True, "error_model": "numpy",           # NaN as ever
+        "fastmath": {"reassoc", "contract"}}
 
 
 @njit(**FAST)
-def _ngrams(text, ends, plain, minn, maxn, bucket, grams, sizes, hashes):
-    """Buckets of the n-grams of words, "<" and ">" around each, end to end in `text`."""
-    at, first = 0, 0
-    for w in range(ends.size):
-        stop, before = ends[w], at
-        number = np.uint32(2166136261)
-        for p in range(first + 1, stop - 1):
-            number = _mix(number, text[p])
-        hashes[w] = np.int32(number)
-        for i in range(first, stop if plain[w] else first):
-            if i > first and text[i] & 0xC0 == 0x80:
-                continue                                 # in the middle of a letter
-            number, n, p = np.uint32(2166136261), 0, i
-            while p < stop and n < maxn:
-                number = _mix(number, text[p])
-                p += 1
-                if p < stop and text[p] & 0xC0 == 0x80:
-                    continue
-                n += 1
-                if n >= minn and not (n == 1 and (i == first or p == stop)):
-                    grams[at] = number % np.uint32(bucket)
-                    at += 1
-        sizes[w], first = at - before, stop
-
-
-@njit(**FAST)
-def _text_rows(ids, starts, own, grams, ends, hashes, V, bucket, n, rows, indptr):
-    """Rows of texts of words `ids`, each with an own row or -1, and n-grams."""
-    at = 0
-    for text in range(starts.size - 1):
-        first, stop = starts[text], starts[text + 1]
-        for w in ids[first:stop]:
-            rows[at] = own[w]
-            at += own[w] >= 0
-        for w in ids[first:stop]:
-            for q in range(ends[w], ends[w + 1]):
-                rows[at] = V + grams[q]
-                at += 1
-        for p in range(first, stop):
-            mixed = np.uint64(hashes[ids[p]])
-            for q in range(p + 1, min(p + n, stop)):
-                mixed = mixed * np.uint64(NUMBER) + np.uint64(hashes[ids[q]])
-                rows[at] = V + np.int64(mixed % np.uint64(bucket))
-                at += 1
-        indptr[text + 1] = at
-
-
-def text_rows(texts, vocabulary, minn=0, maxn=0, bucket=0, word_ngrams=1):
-    _check([], vocabulary, minn, maxn, bucket, word_ngrams)
-    seen, bucket = {}, max(bucket, 1)
-    ids = np.array([seen.setdefault(w, len(seen)) for words in texts for w in words], np.int64)
-    pieces = [f"<{w}>".encode("utf-8", "surrogateescape") for w in seen]
-    text, ends = np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)])[1:]
-    plain = np.array([w != END_OF_LINE for w in seen], np.bool_)
-    own = np.array([vocabulary.get(w, -1) for w in seen], np.int64)
-    grams = np.empty(max(maxn - max(minn, 1) + 1, 0) * text.size, np.int64)
-    sizes, hashes = np.empty(len(seen), np.int64), np.empty(len(seen), np.int32)
-    _ngrams(text, ends, plain, minn, maxn, bucket, grams, sizes, hashes)
-    most = len(ids) * max(word_ngrams, 1) + sizes[ids].sum()
-    indptr, rows = np.zeros(len(texts) + 1, np.int64), np.empty(most + 1, np.int32)
-    _text_rows(ids, np.cumsum([0, *map(len, texts)], dtype=np.int64), own, grams,
-               np.append(0, np.cumsum(sizes)), hashes, len(vocabulary), bucket, word_ngrams, rows,
-               indptr)
-    return indptr, rows[:indptr[-1]].copy()                            # (n + 1,), (total,)
-
-
-def subword_rows(words, minn=3, maxn=6, bucket=2_000_000):
-    return text_rows([[w] for w in words], {w: i for i, w in enumerate(words)}, minn, maxn, bucket)
-
-
-@njit(**FAST)
-def _sum(Z, rows, first, stop, weights, out):
-    """The sum of weighted rows of Z, four at a time; one weight: it is for all."""
-    out[:] = 0
-    last, step = stop - (stop - first) % 4, weights.size > 1
-    for p in range(first, last, 4):
-        a, b, c, e = Z[rows[p]], Z[rows[p + 1]], Z[rows[p + 2]], Z[rows[p + 3]]
-        q = step * (p - first)
-        w, x, y, z = weights[q], weights[q + step], weights[q + 2 * step], weights[q + 3 * step]
-        for k in range(out.size):
-            out[k] += (w * a[k] + x * b[k]) + (y * c[k] + z * e[k])
-    for p in range(last, stop):
-        a, w = Z[rows[p]], weights[(p - first) * step]
-        for k in range(out.size):
-            out[k] += w * a[k]
-
-
-@njit(**FAST)
-def _mean(Z, rows, first, stop, share, h):                             # eq. 12.3
-    share[0] = 1 / max(stop - first, 1)
-    _sum(Z, rows, first, stop, share, h)
-
-
-@njit(**FAST)
-def _move(Z, rows, first, stop, dh):
-    """Subtract dh from some rows of Z."""
-    for p in range(first, stop):
-        row = Z[rows[p]]
-        for k in range(dh.size):
-            row[k] -= dh[k]
-
-
-@njit(**FAST)
-def _score(h, U, ids, first, stop, s):
-    """<u, h> of some rows of U."""
+def _sum(Z, rows, first, stop, weights, at, step, out, to):
+    """Rows of Z, three at a time, times weights[at], weights[at + step] ...: the sum, in out[to].
+    """
+    for k in range(out.shape[1]):
+        out[to, k] = 0
     last = stop - (stop - first) % 3
-    for j in range(first, last, 3):                      # three at a time
-        a, b, c, x, y, z = U[ids[j]], U[ids[j + 1]], U[ids[j + 2]], h[0] * 0, h[0] * 0, h[0] * 0
-        for k in range(h.size):
-            x += a[k] * h[k]
-            y += b[k] * h[k]
-            z += c[k] * h[k]
-        s[j - first], s[j - first + 1], s[j - first + 2] = x, y, z
-    for j in range(last, stop):
-        a, x = U[ids[j]], h[0] * 0
-        for k in range(h.size):
-            x += a[k] * h[k]
-        s[j - first] = x
+    for p in range(first, last, 3):
+        a, b, c, x = rows[p], rows[p + 1], rows[p + 2], weights[at]
+        y, z = weights[at + step], weights[at + 2 * step]
+        for k in range(out.shape[1]):
+            out[to, k] += x * Z[a, k] + y * Z[b, k] + z * Z[c, k]
+        at += 3 * step
+    for p in range(last, stop):
+        a, x = rows[p], weights[at]
+        for k in range(out.shape[1]):
+            out[to, k] += x * Z[a, k]
+        at += step
 
 
 @njit(**FAST)
-def _step(h, U, ids, first, stop, ds, rate, dh):
-    """dL/dh into dh, then the step of those rows of U: (12.5)."""
-    _sum(U, ids, first, stop, ds, dh)
+def _mean(Z, rows, first, stop, share, H, to):                         # eq. 12.3
+    share[0] = 1 / max(stop - first, 1)
+    _sum(Z, rows, first, stop, share, 0, 0, H, to)
+
+
+@njit(**FAST)
+def _move(Z, rows, first, stop, rate, D, i):
+    """Subtract rate D[i] from some rows of Z."""
+    for p in range(first, stop):
+        a = rows[p]
+        for k in range(D.shape[1]):
+            Z[a, k] -= rate * D[i, k]
+
+
+@njit(**FAST)
+def _scores(H, near, m, U, ids, first, stop, S, wide):
+    """<h, u> of m rows of H and some of U -> S, flat, `wide` a row; four at a time, some twice."""
+    for i in range(0, m, 2):
+        p, q = near[i], near[min(i + 1, m - 1)]
+        for j in range(first, stop, 2):
+            a, b, e = ids[j], ids[min(j + 1, stop - 1)], i * wide + j - first
+            s = t = u = v = S.dtype.type(0)
+            for k in range(H.shape[1]):
+                s += H[p, k] * U[a, k]
+                t += H[p, k] * U[b, k]
+                u += H[q, k] * U[a, k]
+                v += H[q, k] * U[b, k]
+            S[e], S[e + 1], S[e + wide], S[e + wide + 1] = s, t, u, v
+
+
+@njit(**FAST)
+def _steps(H, near, m, U, ids, first, stop, S, wide, rate, D):
+    """From S, dL/ds: dL/dh of m rows of H into D, one after the other, then U's rows move."""
+    for i in range(m):
+        _sum(U, ids, first, stop, S, i * wide, 1, D, i)
     for j in range(first, stop):
-        row, w = U[ids[j]], rate * ds[j - first]
-        for k in range(h.size):
-            row[k] -= w * h[k]
+        _sum(H, near, 0, m, S, j - first, wide, D, m)
+        a = ids[j]
+        for k in range(D.shape[1]):
+            U[a, k] -= rate * D[m, k]
 
 
 @njit(**FAST)
 def _mean_rows(Z, indptr, rows, H, first, stop):
     share = np.empty(1, Z.dtype)
     for i in range(first, stop):
-        _mean(Z, rows, indptr[i], indptr[i + 1], share, H[i])
+        _mean(Z, rows, indptr[i], indptr[i + 1], share, H, i)
 
 
 def mean_rows(Z, indptr, rows):
@@ -181,105 +110,164 @@ def _parts(sizes):
 
 
 @njit(**FAST)
-def _logistic_loss(s, signs, size):
-    """(12.4), (7.3) from scores s, which become dL/ds; signs: below 0 for what is right."""
-    one, loss, product = s.dtype.type(1), 0.0, 1.0
-    for j in range(size):
-        e = np.exp(-abs(s[j]))
-        product *= 1 + e
-        loss += max(s[j] if signs[j] > 0 else -s[j], 0)
-        s[j] = (one if s[j] >= 0 else e) / (one + e) - (one if signs[j] < 0 else 0)
-    return loss + np.log(product)
+def _logistic_loss(S, signs, first, stop, m, wide):
+    """(12.4), (7.3) from m rows of scores S, which become dL/ds; signs: below 0 for what is right.
+    """
+    one, loss, product = S.dtype.type(1), 0.0, 1.0
+    for i in range(m):
+        for j in range(first, stop):
+            q = i * wide + j - first
+            s, right = S[q], signs[j] < 0
+            e = np.exp(-abs(s))
+            product *= 1 + e
+            loss += max(-s if right else s, 0)
+            S[q] = (one if s >= 0 else e) / (one + e) - (one if right else 0)
+        loss += np.log(product)
+        product = 1.0
+    return loss
 
 
 @njit(**FAST)
-def _block(cbow, Z, U, tokens, starts, windows, rates, negatives, indptr, rows, longest, reach,
-           first_document, stop_document):
-    h, dh, moved = np.empty_like(Z[0]), np.empty_like(Z[0]), np.empty_like(Z[0])
-    K, none, share = negatives.shape[1], np.int64(0), np.empty(1, Z.dtype)
-    loss, predictions = 0.0, 0
-    ids, signs, s = np.empty(K + 1, np.int32), np.ones(K + 1, Z.dtype), np.empty(K + 1, Z.dtype)
-    own, signs[0] = np.empty(longest * (2 * reach if cbow else 1), np.int32), -1
+def _ask(X, row):
+    for k in range(0, X.shape[1], 16):                   # 64 bytes of float32
+        _prefetch(X, row, k)
+
+
+@njit(**FAST)
+def _words(U, tokens, negatives, t, ids):
+    """The word of place t, then its noise but for that word itself -> ids; how many."""
+    if t + 2 < tokens.size:
+        _ask(U, tokens[t + 2])
+        for k in range(negatives.shape[1]):
+            _ask(U, negatives[t + 2, k])
+    ids[0], size = tokens[t], 1
+    for k in range(negatives.shape[1]):
+        ids[size] = negatives[t, k]
+        size += ids[size] != ids[0]
+    return size
+
+
+@njit(**FAST)
+def _place(H, near, m, U, ids, size, signs, rate, S, D):
+    """Rows near[:m] of H predict ids[0] against the rest: D = dL/dH, and U's step (8.6)."""
+    _scores(H, near, m, U, ids, 0, size, S, ids.size)
+    loss = _logistic_loss(S, signs, 0, size, m, ids.size)
+    _steps(H, near, m, U, ids, 0, size, S, ids.size, rate, D)
+    return loss
+
+
+@njit(**FAST)
+def _skipgram(Z, U, tokens, starts, windows, rates, negatives, indptr, rows, longest, reach,
+              first_document, stop_document):
+    K, d, ring, loss, predictions = negatives.shape[1], U.shape[1], 2 * reach + 1, 0.0, 0
+    tables = np.empty((3, ring, d), Z.dtype)
+    H, old, D = tables[0], tables[1], tables[2]
+    near, ids = np.empty(ring, np.int64), np.empty(K + 2, np.int64)
+    S, share, signs = np.empty((ring + 1) * ids.size, Z.dtype), np.empty(1, Z.dtype), np.ones(K + 1)
+    signs[0], one = -1, Z.dtype.type(1)
     for i in range(first_document, stop_document):
-        for t in range(starts[i], starts[i + 1]):
-            low, high = max(t - windows[t], starts[i]), min(t + windows[t] + 1, starts[i + 1])
-            if high - low == 1:
-                continue
-            total = none
-            for j in range(low, high):
-                if (j != t) == cbow:                     # it predicts
-                    for p in range(indptr[tokens[j]], indptr[tokens[j] + 1]):
-                        own[total] = rows[p]
-                        total += 1
-            _mean(Z, own, none, total, share, h)
-            moved[:] = 0
-            for j in range(low, high):
-                if (j == t) == cbow:                     # to be predicted
-                    ids[0], size = tokens[j], none + 1
-                    for k in range(K):
-                        ids[size] = negatives[t, k]
-                        size += ids[size] != ids[0]
-                    _score(h, U, ids, none, size, s)
-                    loss += _logistic_loss(s, signs, size)
-                    _step(h, U, ids, none, size, s, rates[t], dh)
-                    for k in range(h.size):
-                        dh[k] *= rates[t]
-                        h[k] -= dh[k]
-                        moved[k] += dh[k]
-                    predictions += 1
-            _move(Z, own, none, total, moved)
+        for t in range(starts[i] - reach, starts[i + 1] + reach):
+            new, last = t + reach, t - reach
+            if new < starts[i + 1]:                      # its word comes into reach
+                w, a = tokens[new], new % ring
+                _mean(Z, rows, indptr[w], indptr[w + 1], share, H, a)
+                for k in range(d):
+                    old[a, k] = H[a, k]
+            if starts[i] <= t < starts[i + 1]:
+                m = 0
+                for j in range(max(t - windows[t], starts[i]),
+                               min(t + windows[t] + 1, starts[i + 1])):
+                    near[m] = j % ring
+                    m += j != t
+                size = _words(U, tokens, negatives, t, ids)
+                loss += _place(H, near, m, U, ids, size, signs, rates[t], S, D)
+                for j in range(m):
+                    _move(H, near, j, j + 1, rates[t], D, j)
+                predictions += m
+            if last >= starts[i]:                        # none to come reaches this word
+                w, a = tokens[last], last % ring
+                for k in range(d):
+                    old[a, k] -= H[a, k]
+                _move(Z, rows, indptr[w], indptr[w + 1], one, old, a)
     return loss, predictions
 
 
-def _run(cbow, Z, U, *arguments):
+@njit(**FAST)
+def _cbow(Z, U, tokens, starts, windows, rates, negatives, indptr, rows, longest, reach,
+          first_document, stop_document):
+    K, share, only, loss, predictions = (negatives.shape[1], np.empty(1, Z.dtype),
+                                         np.zeros(1, np.int64), 0.0, 0)
+    h, D, ids = np.empty_like(Z[:1]), np.empty((2, U.shape[1]), Z.dtype), np.empty(K + 2, np.int64)
+    S, signs, own = (np.empty(2 * ids.size, Z.dtype), np.ones(K + 1),
+                     np.empty(longest * 2 * reach, np.int32))
+    signs[0] = -1
+    for i in range(first_document, stop_document):
+        for t in range(starts[i], starts[i + 1]):
+            total = 0
+            for j in range(max(t - windows[t], starts[i]), min(t + windows[t] + 1, starts[i + 1])):
+                if j != t:
+                    for p in range(indptr[tokens[j]], indptr[tokens[j] + 1]):
+                        own[total] = rows[p]
+                        total += 1
+            if total == 0:
+                continue
+            _mean(Z, own, 0, total, share, h, 0)
+            size = _words(U, tokens, negatives, t, ids)
+            loss += _place(h, only, 1, U, ids, size, signs, rates[t], S, D)
+            _move(Z, own, 0, total, rates[t], D, 0)
+            predictions += 1
+    return loss, predictions
+
+
+def _run(block, Z, U, *arguments):
     tokens, starts, windows, *more, (indptr, rows) = check_block(Z, U, *arguments)
     reach = int(min(windows.max(initial=1), np.diff(starts).max(initial=1)))
-    done = in_threads(lambda part: _block(
-        cbow, Z, U, tokens, starts, np.minimum(windows, reach), *more, indptr, rows,
+    done = in_threads(lambda part: block(
+        Z, U, tokens, starts, np.minimum(windows, reach), *more, indptr, rows,
         int(np.diff(indptr).max()), reach, *part), _parts(np.diff(starts)))
     return sum(d[0] for d in done), sum(d[1] for d in done)
 
 
 def skipgram_block(Z, U, tokens, starts, windows, rates, negatives, ngrams):
-    return _run(False, Z, U, tokens, starts, windows, rates, negatives, ngrams)
+    return _run(_skipgram, Z, U, tokens, starts, windows, rates, negatives, ngrams)
 
 
 def cbow_block(Z, U, tokens, starts, windows, rates, negatives, ngrams):
-    return _run(True, Z, U, tokens, starts, windows, rates, negatives, ngrams)
+    return _run(_cbow, Z, U, tokens, starts, windows, rates, negatives, ngrams)
 
 
 @njit(**FAST)
-def _softmax_loss(s, L, label):
-    """-ln p(label) of scores s (12.6), which become dL/ds."""
-    largest, own, total = s[0], s[label], 0.0
+def _softmax_loss(S, L, label):
+    """-ln p(label) of scores S (12.6), which become dL/ds."""
+    largest, own, total = S[0], S[label], 0.0
     for j in range(L):
-        largest = max(largest, s[j])
+        largest = max(largest, S[j])
     for j in range(L):
-        s[j] = np.exp(s[j] - largest)
-        total += s[j]
+        S[j] = np.exp(S[j] - largest)
+        total += S[j]
     for j in range(L):
-        s[j] /= total
-    s[label] -= 1
+        S[j] /= total
+    S[label] -= 1
     return largest - own + np.log(total)
 
 
 @njit(**FAST)
 def _classify(Z, A, indptr, rows, labels, order, rates, ends, ids, turns, longest, low, high):
     """A tree's paths in ends, ids, turns; without a tree one path, of all labels; no turns."""
-    h, dh, s = np.empty_like(Z[0]), np.empty_like(Z[0]), np.empty(longest, Z.dtype)
-    share, loss = np.empty(1, Z.dtype), 0.0
+    h, D, wide = np.empty_like(Z[:1]), np.empty((2, Z.shape[1]), Z.dtype), longest + 1
+    S, share, only, loss = (np.empty(2 * wide, Z.dtype), np.empty(1, Z.dtype),
+                            np.zeros(1, np.int64), 0.0)
     for i in range(low, high):
         label, first, stop = labels[order[i]], indptr[order[i]], indptr[order[i] + 1]
-        a, b = (ends[label], ends[label + 1]) if turns.size else (np.int64(0), ids.size)
-        _mean(Z, rows, first, stop, share, h)
-        _score(h, A, ids, a, b, s)
+        a, b = (ends[label], ends[label + 1]) if turns.size else (0, ids.size)
+        _mean(Z, rows, first, stop, share, h, 0)
+        _scores(h, only, 1, A, ids, a, b, S, wide)
         if turns.size:
-            loss += _logistic_loss(s, turns[a:b], b - a)
+            loss += _logistic_loss(S, turns, a, b, 1, wide)
         else:
-            loss += _softmax_loss(s, b, label)
-        _step(h, A, ids, a, b, s, rates[i], dh)
-        dh *= rates[i] / (stop - first)
-        _move(Z, rows, first, stop, dh)
+            loss += _softmax_loss(S, b, label)
+        _steps(h, only, 1, A, ids, a, b, S, wide, rates[i], D)
+        _move(Z, rows, first, stop, Z.dtype.type(rates[i] / (stop - first)), D, 0)
     return loss
 
 

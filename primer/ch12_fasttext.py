@@ -3,30 +3,28 @@ r"""Chapter 12. fastText: a word is a bag of its n-grams, so that words never se
     G_w  = runs of minn to maxn letters of "<w>", but < or > alone                          (12.1)
     f    = 2166136261;  f <- (f xor b) 16777619 mod 2^32 for each byte b      FNV-1a        (12.2)
     v_w  = 1/|R_w| sum_{r in R_w} z_r,  R_w = w's own row, if any, and V + f(g) mod B       (12.3)
-    L    = sum_t sum_{o in C_t} [ln(1 + e^{-<u_o, h>}) + sum_k ln(1 + e^{<u_k, h>})],  h = v_{w_t}
-           over the noise words k other than o                      skip-gram               (12.4)
-    dL/dz_r = dL/dh / |R|;   dL/du_j = dL/ds_j h,  dL/ds_o = sigma(s_o) - 1,  dL/ds_k = sigma(s_k)
-           for each o; CBOW has for h the mean over the rows of all of C_t, and o = w_t     (12.5)
+    L    = sum_t sum_{j in C_t} l(v_{w_j}, w_t, N_t),  l of (8.1)              skip-gram    (12.4)
+    dL/dz_r = dL/dh / |R|;  CBOW has for h the mean over all rows of C_t: one prediction     (12.5)
     p(l | x) = exp(<a_l, x>) / sum_m exp(<a_m, x>),  x the mean of a text's rows; L = -ln p (12.6)
 
 Symbols     V words, d dimensions, B buckets; minn, maxn lengths in letters (code points); Z: (V +
             B, d) a row z_r for each word, then for each bucket; R or `rows`, of item i
             rows[indptr[i]:indptr[i + 1]], equal ones counted as often as they come; U: (V, d)
-            output vectors; T places, w_t a word, C_t its neighbours, c window, K noise words a
-            place, s_j = <u_j, h>; A: (L, d) a row a_l for each of L labels; N: (L - 1, d) inner
-            nodes of chapter 7's tree of labels, and its sigma; H: (n, d) means, dH dL/dH.
+            output vectors; T places, w_t a word, C_t its neighbours, N_t its K noise words, c
+            window; H: (n, d) means, dH dL/dH; A: (L, d) a row a_l for each of L labels; N: (L - 1,
+            d) inner nodes of chapter 7's tree of labels.
 Sources     the text, lines 1347-1385, 1558-1560; Bojanowski et al. 2017 (arXiv:1607.04606), sec. 3;
             Joulin et al. 2016 (arXiv:1607.01759), sec. 2; fastText's dictionary.cc, model.cc.
 We differ   Line 1560 sums, the library averages; two n-grams of line 1365 are too long; the
             classifier is Joulin's, not Bojanowski's (1349).  fastText's hash takes bytes from 128
             on as signed: they flip the upper 24 bits too.  Its word steps move each row by all of
-            dL/dh, |R| times (12.5), which its rates are made for; so do ours.  It gathers and moves
-            a word's rows for each pair; in ours h moves from pair to pair as their mean would, and
-            they follow once a place: the same, unless a word has a row twice.  Its pairs draw noise
-            each, count^0.5; ours share a place's.
-Relations   maxn = 0: chapter 8's skip-gram from the centre out.  A text is to its words as a word
-            is to its n-grams: one mean, (12.3), in both.  (12.6) is chapter 6's CBOW with labels.
-Kernels     kernels/ch12_fasttext_numba.py, ch12_fasttext.cu: rows, means, blocks, the classifier.
+            dL/dh, |R| times (12.5), which its rates are made for; so do ours.  Its word predicts
+            its neighbours, each against noise of its own, count^0.5; ours share a place's, so that
+            they predict the word (8.6).  It gathers and moves rows for each pair; our v moves as
+            their mean would, and they follow, once: the same but for rows that come twice.
+Relations   maxn = 0: chapter 8.  A text is to its words as a word is to its n-grams: one mean,
+            (12.3), in both.  (12.6) is chapter 6's CBOW with labels.
+Kernels     kernels/ch12_fasttext_numba.py, ch12_fasttext_rows_numba.py, ch12_fasttext.cu.
 """
 import re
 from itertools import chain, pairwise
@@ -34,19 +32,11 @@ from itertools import chain, pairwise
 import numpy as np
 from tqdm import tqdm
 
-from primer import ch06_word2vec, ch07_hierarchical_softmax
+from primer import ch06_word2vec, ch07_hierarchical_softmax, ch08_negative_sampling
 from primer.ch01_geometry import as_labels, as_rows
 from primer.ch06_word2vec import check_corpus, context_windows, falling_rates, softmax
-from primer.ch07_hierarchical_softmax import log_probabilities, sigmoid, softplus
-from primer.ch08_negative_sampling import (
-    alias_table,
-    block_bounds,
-    check_negatives,
-    draw_block,
-    falling_rate,
-    keep_probability_word2vec_c,
-    noise_distribution,
-)
+from primer.ch07_hierarchical_softmax import log_probabilities
+from primer.ch08_negative_sampling import alias_table, block_bounds, draw_block, falling_rate
 
 LETTER = re.compile(rb"[^\x80-\xbf][\x80-\xbf]*")       # a byte, and those of UTF-8 that go on
 NUMBER = 116049371                                      # by which fastText mixes hashes of words
@@ -130,47 +120,57 @@ def word_vector(Z, word, vocabulary, minn=3, maxn=6):
     return mean_rows(Z, indptr, rows)[0]                                          # (d,)
 
 
-def place_loss(h, U, targets, negatives):
-    """(12.4): h predicts m targets, each against the noise but for what it is itself.
-    (d,), (V, d), (m,), (K,) -> loss, dL/dh (d,), ids (m + K,), dL/ds (m + K,)."""
-    m = len(targets)
-    pairs = (targets[:, None] != negatives).sum(axis=0)                           # (K,)
-    ids = np.concatenate([targets, negatives])                                    # (m + K,)
-    s = U[ids] @ h                                                                # (m + K,)
-    ds = sigmoid(s)
-    ds[:m] -= 1                                                                   # eq. 12.5
-    ds[m:] *= pairs
-    loss = softplus(-s[:m]).sum(dtype=np.float64) + pairs @ softplus(s[m:])       # eq. 12.4
-    return float(loss), ds @ U[ids], ids, ds
+def place_loss(H, U, words):
+    """(12.4): each of m vectors predicts the first word, the others are noise.  (m, d), (V, d),
+    (K + 1,) -> loss, dL/dH (m, d), dL/dU[words] (K + 1, d)."""
+    losses, G = ch08_negative_sampling.judge(H @ U[words].T, words[None])         # (m, K + 1)
+    return float(losses.sum()), G @ U[words], G.T @ H
 
 
 def skipgram_block(Z, U, tokens, starts, windows, rates, negatives, ngrams):
-    """Each word predicts its neighbours; Z and U change in place, place after place.  (V + B, d),
+    """Its neighbours' v predict each word (12.4); Z and U change in place.  A v is taken as the
+    widest window reaches its word, and its rows follow it as the window leaves.  (V + B, d),
     (V, d), (T,), (documents + 1,), (T,), (T,), (T, K), (indptr, rows) -> sum of losses, pairs."""
-    return _block(Z, U, tokens, starts, windows, rates, negatives, ngrams, cbow=False)
+    tokens, starts, windows, rates, negatives, own = _check(
+        Z, U, tokens, starts, windows, rates, negatives, ngrams)
+    ends, near = context_windows(np.arange(len(tokens)), starts, windows)         # places
+    H = np.zeros((len(tokens), Z.shape[1]), Z.dtype)                              # (T, d)
+    reach, old, total = min(windows.max(initial=0), len(tokens)), H.copy(), 0.0
+    for first, stop in pairwise(starts):
+        for t in range(first - reach, stop + reach):
+            new, last = t + reach, t - reach
+            if new < stop:
+                H[new] = old[new] = Z[own[tokens[new]]].mean(axis=0)              # eq. 12.3
+            if first <= t < stop:
+                place, words = near[ends[t]:ends[t + 1]], np.append(tokens[t], negatives[t])
+                loss, dH, dU = place_loss(H[place], U, words)
+                H[place] -= rates[t] * dH                                         # eq. 8.6
+                np.subtract.at(U, words, rates[t] * dU)
+                total += loss
+            if last >= first:                               # undivided, as fastText
+                np.subtract.at(Z, own[tokens[last]], old[last] - H[last])
+    return total, len(near)
 
 
 def cbow_block(Z, U, tokens, starts, windows, rates, negatives, ngrams):
     """The mean of all rows of its neighbours predicts each word.  As skipgram_block -> sum of
     losses, places with neighbours."""
-    return _block(Z, U, tokens, starts, windows, rates, negatives, ngrams, cbow=True)
+    tokens, starts, windows, rates, negatives, own = _check(
+        Z, U, tokens, starts, windows, rates, negatives, ngrams)
+    (ends, near), total = context_windows(tokens, starts, windows), 0.0
+    for t in (places := np.flatnonzero(np.diff(ends))):
+        group = np.concatenate([own[w] for w in near[ends[t]:ends[t + 1]]])       # (|R|,)
+        words = np.append(tokens[t], negatives[t])                                # (K + 1,)
+        loss, dh, dU = place_loss(Z[group].mean(axis=0)[None], U, words)          # eq. 12.5
+        np.subtract.at(Z, group, rates[t] * dh[0])
+        np.subtract.at(U, words, rates[t] * dU)
+        total += loss
+    return total, len(places)
 
 
-def _block(Z, U, *arguments, cbow):
-    tokens, starts, windows, rates, negatives, (indptr, rows) = check_block(Z, U, *arguments)
-    (ends, contexts), total, predictions = context_windows(tokens, starts, windows), 0.0, 0
-    for t in np.flatnonzero(np.diff(ends)):
-        inputs, targets = tokens[t:t + 1], contexts[ends[t]:ends[t + 1]]          # (1,), (m,)
-        inputs, targets = (targets, inputs) if cbow else (inputs, targets)
-        own = np.concatenate([rows[indptr[w]:indptr[w + 1]] for w in inputs])     # (|R|,)
-        start = h = Z[own].mean(axis=0)                                           # (d,) eq. 12.3
-        for i in range(len(targets)):
-            loss, dh, ids, ds = place_loss(h, U, targets[i:i + 1], negatives[t])
-            np.subtract.at(U, ids, rates[t] * np.outer(ds, h))
-            h, total = h - rates[t] * dh, total + loss      # as the mean of its rows would move
-        np.subtract.at(Z, own, start - h)                   # undivided, as fastText
-        predictions += len(targets)
-    return total, predictions
+def _check(*arguments):
+    *checked, (indptr, rows) = check_block(*arguments)
+    return *checked, np.split(rows, indptr[1:-1])
 
 
 def check_block(Z, U, tokens, starts, windows, rates, negatives, ngrams):
@@ -178,8 +178,8 @@ def check_block(Z, U, tokens, starts, windows, rates, negatives, ngrams):
     rates = check_tables(Z, U, rates)
     tokens, starts, windows = check_corpus(tokens, starts, windows)
     as_labels(tokens, "tokens", len(U), len(rates))
-    return (tokens, starts, windows, rates, check_negatives(negatives, len(tokens), len(U)),
-            check_rows(*ngrams, len(Z), len(U)))
+    negatives = ch08_negative_sampling.check_negatives(negatives, len(tokens), len(U))
+    return tokens, starts, windows, rates, negatives, check_rows(*ngrams, len(Z), len(U))
 
 
 def check_tables(Z, A, rates):
@@ -216,8 +216,8 @@ def train_vectors(run_block, tokens, starts, Z, U, ngrams, c, K, epochs, seed, r
     """Skip-gram or CBOW by run_block, of about `size` tokens each; Z and U change in place.  ->
     history (epochs,): mean loss, as it went.  draws: a twin of chapter 8, or None: the chapter."""
     counts = np.bincount(tokens, minlength=len(U))                                # (V,)
-    keep = keep_probability_word2vec_c(counts, sample)                            # (V,)
-    table = alias_table(noise_distribution(counts, power))
+    keep = ch08_negative_sampling.keep_probability_word2vec_c(counts, sample)    # (V,)
+    table = alias_table(ch08_negative_sampling.noise_distribution(counts, power))
     runs, sums = list(pairwise(block_bounds(starts, size))), np.zeros((epochs, 2))
     for epoch, block in tqdm(list(np.ndindex(epochs, len(runs))), "blocks", disable=None):
         own = starts[runs[block][0]:runs[block][1] + 1]                           # of documents

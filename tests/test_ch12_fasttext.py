@@ -121,33 +121,52 @@ def test_rows_are_the_equation(backend, texts, minn, maxn, bucket, n):
     assert rows.tolist() == sum(want, []) and (indptr.dtype, rows.dtype) == (np.int64, np.int32)
 
 
+def spec_place(hs, U, o, noise, rate):
+    """Vectors hs predict o, by loops -> moves of hs, loss; U moves by what was old."""
+    moves, steps, loss = [[0.0] * len(h) for h in hs], [], 0.0
+    for h, move in zip(hs, moves, strict=True):
+        for word, right in [(o, 1)] + [(k, 0) for k in noise if k != o]:
+            p = 1 / (1 + math.exp(-sum(a * b for a, b in zip(U[word], h, strict=True))))
+            loss -= math.log(p if right else 1 - p)
+            for k, x in enumerate(U[word]):
+                move[k] -= rate * (p - right) * x
+            steps.append((word, [rate * (p - right) * x for x in h]))
+    for word, step in steps:
+        U[word] = [u - x for u, x in zip(U[word], step, strict=True)]
+    return moves, loss
+
+
 def spec_block(cbow, Z, U, tokens, starts, windows, rates, negatives, indptr, rows):
     """Place after place, over plain lists of numbers -> Z, U, loss, predictions."""
-    Z, U, loss, predictions, d = Z.tolist(), U.tolist(), 0.0, 0, Z.shape[1]
+    Z, U, loss, predictions = Z.tolist(), U.tolist(), 0.0, 0
     own = [rows[a:b].tolist() for a, b in zip(indptr, indptr[1:], strict=False)]
+    reach, v, taken = max(windows, default=0), {}, {}
+
+    def mean(group):
+        return [sum(Z[r][k] for r in group) / len(group) for k in range(len(Z[0]))]
+
+    def move(group, by):
+        for r in group:
+            Z[r] = [z + x for z, x in zip(Z[r], by, strict=True)]
+
     for first, stop in zip(starts, starts[1:], strict=False):
-        for t in range(first, stop):
-            near = [tokens[j] for j in range(first, stop) if 0 < abs(j - t) <= windows[t]]
-            if not near:
-                continue
-            sources, targets = (near, [tokens[t]]) if cbow else ([tokens[t]], near)
-            group = [r for w in sources for r in own[w]]
-            h = [sum(Z[r][k] for r in group) / len(group) for k in range(d)]
-            moved = [0.0] * d
-            for o in targets:
-                slopes = []
-                for word, right in [(o, 1)] + [(k, 0) for k in negatives[t] if k != o]:
-                    p = 1 / (1 + math.exp(-sum(a * b for a, b in zip(U[word], h, strict=True))))
-                    loss -= math.log(p if right else 1 - p)
-                    slopes.append((word, p - right))
-                dh = [sum(s * U[w][k] for w, s in slopes) for k in range(d)]
-                for w, s in slopes:
-                    U[w] = [u - rates[t] * s * x for u, x in zip(U[w], h, strict=True)]
-                h = [x - rates[t] * y for x, y in zip(h, dh, strict=True)]
-                moved = [x + rates[t] * y for x, y in zip(moved, dh, strict=True)]
-            for r in group:
-                Z[r] = [z - x for z, x in zip(Z[r], moved, strict=True)]
-            predictions += len(targets)
+        for t in range(first - reach, stop + reach):
+            if first <= t + reach < stop:
+                v[t + reach] = taken[t + reach] = mean(own[tokens[t + reach]])
+            near = [j for j in range(first, stop) if 0 < abs(j - t) <= windows[t % len(windows)]]
+            if first <= t < stop and near:
+                group = [r for j in near for r in own[tokens[j]]]
+                moves, more = spec_place([mean(group)] if cbow else [v[j] for j in near], U,
+                                         tokens[t], negatives[t], rates[t])
+                loss, predictions = loss + more, predictions + len(moves)
+                if cbow:
+                    move(group, moves[0])
+                else:
+                    v |= {j: [x + y for x, y in zip(v[j], by, strict=True)]
+                          for j, by in zip(near, moves, strict=True)}
+            if first <= t - reach < stop and not cbow:
+                move(own[tokens[t - reach]], [x - y for x, y in zip(v[t - reach], taken[t - reach],
+                                                                    strict=True)])
     return np.array(Z), np.array(U), loss, predictions
 
 
@@ -340,8 +359,8 @@ def test_noise_that_is_the_target_is_left_out(backend):
     dtype = dtype_of(backend)
     Z, U = np.ones((2, 2), dtype), np.array([[0.5, 1], [2, -1]], dtype)
     ngram_rows = np.arange(3), np.arange(2)
-    arguments = (Z, U, [0, 1], [0, 2], [1, 1], np.zeros(2), [[1, 1], [0, 0]], ngram_rows)
-    loss, pairs = backend.skipgram_block(*arguments)           # all noise is the neighbour itself
+    arguments = (Z, U, [0, 1], [0, 2], [1, 1], np.zeros(2), [[0, 0], [1, 1]], ngram_rows)
+    loss, pairs = backend.skipgram_block(*arguments)           # all noise is the word itself
     want = sum(math.log(1 + math.exp(-s)) for s in (U[1].sum(), U[0].sum()))
     assert pairs == 2
     assert_close(loss, want, rtol=1e-6)
@@ -350,22 +369,39 @@ def test_noise_that_is_the_target_is_left_out(backend):
 @every_block
 @given(seed=SEEDS)
 def test_rows_that_wait_move_as_fasttexts_do(backend, seed):
-    """fastText gathers and moves a word's rows for each pair: the same, if no row comes twice."""
-    Z, U, tokens, starts, windows, rates, negatives, _ = drawn_block(seed, dtype_of(backend))
-    ngram_rows = np.arange(len(U) + 1) * 2, np.arange(2 * len(U))       # no row in two words
-    want_Z, want_U, at = Z.astype(float), U.astype(float), np.arange(len(Z))
+    """fastText gathers and moves rows for each pair: the same, if none comes twice in a window."""
+    dtype, rng = dtype_of(backend), np.random.default_rng(seed)
+    Z, U, _, starts, windows, rates, negatives, _ = drawn_block(seed, dtype, V=9, bucket=9)
+    tokens, ngram_rows = rng.permutation(9), (np.arange(10) * 2, rng.permutation(18))
+    want_Z, want_U = Z.astype(float), U.astype(float)
     for first, stop in zip(starts, starts[1:], strict=False):
         for t in range(first, stop):
-            for j in range(first, stop):
-                if 0 < abs(j - t) <= windows[t]:
-                    own = at[2 * tokens[t]:2 * tokens[t] + 2]
-                    h = want_Z[own].mean(axis=0)
-                    _, dh, ids, ds = place_loss(h, want_U, tokens[[j]], negatives[t])
-                    np.subtract.at(want_U, ids, rates[t] * np.outer(ds, h))
-                    want_Z[own] -= rates[t] * dh
+            near = [j for j in range(first, stop) if 0 < abs(j - t) <= windows[t]]
+            own = [ngram_rows[1][2 * tokens[j]:2 * tokens[j] + 2] for j in near]
+            words = np.append(tokens[t], negatives[t])
+            H = np.array([want_Z[r].mean(axis=0) for r in own]).reshape(-1, Z.shape[1])
+            _, dH, dU = place_loss(H, want_U, words)
+            np.subtract.at(want_U, words, rates[t] * dU)
+            for r, dh in zip(own, dH, strict=True):
+                want_Z[r] -= rates[t] * dh
     backend.skipgram_block(Z, U, tokens, starts, windows, rates, negatives, ngram_rows)
-    assert_close(Z, want_Z.astype(Z.dtype), **tolerance(Z.dtype))
-    assert_close(U, want_U.astype(Z.dtype), **tolerance(Z.dtype))
+    assert_close(Z, want_Z.astype(dtype), **tolerance(dtype))
+    assert_close(U, want_U.astype(dtype), **tolerance(dtype))
+
+
+@every_block
+@given(seed=SEEDS)
+def test_without_ngrams_skipgram_is_chapter_8(backend, seed):
+    """If no word comes twice: chapter 8's rows move at once."""
+    dtype = dtype_of(backend)
+    Z, U, _, starts, windows, rates, negatives, _ = drawn_block(seed, dtype, V=9, bucket=0)
+    tokens, (W, O) = np.random.default_rng(seed).permutation(9), (Z.copy(), U.copy())
+    got = backend.skipgram_block(Z, U, tokens, starts, windows, rates, negatives,
+                                 (np.arange(10), np.arange(9)))
+    want = ch08_negative_sampling.skipgram_block(W, O, tokens, starts, windows, rates, negatives)
+    assert_close(np.array(got), np.array(want), **tolerance(dtype))
+    assert_close(Z, W, **tolerance(dtype))
+    assert_close(U, O, **tolerance(dtype))
 
 
 # 4. Gradients.
@@ -373,13 +409,12 @@ def test_rows_that_wait_move_as_fasttexts_do(backend, seed):
 @given(seed=SEEDS)
 def test_gradient_of_a_place(seed):
     rng = np.random.default_rng(seed)
-    h, U = rng.standard_normal(4), rng.standard_normal((6, 4))
-    targets, negatives = rng.integers(0, 6, 3), rng.integers(0, 6, 5)
-    _, dh, ids, ds = place_loss(h, U, targets, negatives)
+    H, U, words = rng.standard_normal((3, 4)), rng.standard_normal((6, 4)), rng.integers(0, 6, 5)
+    _, dH, dwords = place_loss(H, U, words)
     dU = np.zeros_like(U)
-    np.add.at(dU, ids, np.outer(ds, h))
-    assert_gradient(lambda h: place_loss(h, U, targets, negatives)[0], dh, h, seed)
-    assert_gradient(lambda U: place_loss(h, U, targets, negatives)[0], dU, U, seed)
+    np.add.at(dU, words, dwords)
+    assert_gradient(lambda H: place_loss(H, U, words)[0], dH, H, seed)
+    assert_gradient(lambda U: place_loss(H, U, words)[0], dU, U, seed)
 
 
 @given(seed=SEEDS)
@@ -406,10 +441,10 @@ def test_a_word_step_is_as_many_slopes_as_there_are_rows(seed):
     Z, U = rng.standard_normal((9, 3)), rng.standard_normal((2, 3))
     rows = np.array([0, 2, 5, 5, 1])
     h, moved = Z[rows[:4]].mean(axis=0), Z.copy()
-    dh = place_loss(h, U, np.array([1]), np.array([0]))[1]
+    dh = place_loss(h[None], U, np.array([1, 0]))[1]
     ngram_rows = np.array([0, 4, 5]), rows
-    chapter.skipgram_block(moved, U, [0, 1], [0, 2], [1, 1], [0.1, 0.0], [[0], [0]], ngram_rows)
-    slope = mean_rows_backward(dh[None], np.array([0, 4]), rows[:4], 9)
+    chapter.skipgram_block(moved, U, [0, 1], [0, 2], [1, 1], [0.0, 0.1], [[0], [0]], ngram_rows)
+    slope = mean_rows_backward(dh, np.array([0, 4]), rows[:4], 9)
     assert_close(Z - moved, 0.1 * 4 * slope, atol=1e-12)
 
 

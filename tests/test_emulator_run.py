@@ -500,7 +500,8 @@ ULP = {"kmeans_assign, float64": 2, "csr_dot": 2, "csr_dot, weights": 2, "csr_ma
        "skipgram_epoch, float64": 2, **{f"tsne_loss_grad, {d} dimensions": 4 for d in (1, 2, 3)},
        **dict.fromkeys(("skipgram_epoch", "cbow_epoch", "skipgram_block", "cbow_block",
                         "skipgram_block, negatives", "cbow_block, negatives",
-                        "cbow_block_irsoy, negatives", "hierarchical_block", "adagrad_block"),
+                        "cbow_block_irsoy, negatives", "hierarchical_block", "classifier_block",
+                        "adagrad_block"),
                        2 << 29)}
 
 

@@ -71,8 +71,13 @@ class File:
 
     @property
     def chapter(self):
-        """The chapter's module: ch05_bm25 of kernels/ch05_bm25_numba.py."""
-        return re.sub(r"_(numba|cuda)$", "", self.path.stem.removeprefix("test_"))
+        """The chapter's module: ch05_bm25 of kernels/ch05_bm25_numba.py, and of a part of that twin
+        in a file of its own, kernels/ch05_bm25_part_numba.py."""
+        stem = self.path.stem.removeprefix("test_")
+        name = re.sub(r"_(numba|cuda)$", "", stem)
+        whole = name.rpartition("_")[0]
+        is_part = name != stem and (self.root / f"primer/{whole}.py").exists()
+        return whole if is_part else name
 
     @cached_property
     def text(self):
@@ -576,6 +581,7 @@ PLANTED = [                    # rule, file, what stands there, what replaces it
     (has_all_its_pieces, NEW, None, ("ch99_new", "ch99_other"), "ch99_other.ipynb is missing"),
     (names_files_that_exist, NEW, "kernels/ch99_new_numba", "kernels/ch99_numba", "does not exist"),
     (belongs_to_a_chapter, TWIN, None, ("ch99_new", "ch97_new"), "no primer/ch97_new.py"),
+    (belongs_to_a_chapter, TWIN, None, ("ch99_new", "ch99_new_a_b"), "no primer/ch99_new_a_b.py"),
     (has_a_tour, "primer/figures/ch99_new.py", "yield", "return", "needs a generator tour()"),
     (has_claims, "primer/claims/ch99_new.py", "CLAIMS", "claims", "needs CLAIMS"),
     (has_rows, "tests/benchmarks/ch99_new.py", "rows", "lines", "needs a generator rows()"),

@@ -89,22 +89,24 @@ for word in ("railroad", "railroads"):
 figures.contributions(Z, "railroads", "railroad", vocabulary)
 
 # %% [markdown]
-# **(12.4)** The centre word predicts each of its neighbours, against noise, as in chapter 8; only
-# that $h$ is now a mean.
+# **(12.4)** Neighbours predict the word between them, against noise, as in chapter 8; only that
+# their vectors are now means.
 #
-# $$L = \sum_t \sum_{o \in C_t} \Big[ \ln(1 + e^{-\langle u_o, h \rangle})
-#     + \sum_{k \ne o} \ln(1 + e^{\langle u_k, h \rangle}) \Big]$$
+# $$L = \sum_t \sum_{j \in C_t} \Big[ \ln(1 + e^{-\langle u_o, h \rangle})
+#     + \sum_{k \ne o} \ln(1 + e^{\langle u_k, h \rangle}) \Big],
+#     \qquad h = v_{w_j},\ o = w_t$$
 
 # %%
 from primer.ch12_fasttext import place_loss
 
 rng = np.random.default_rng(12)
-h, outputs = rng.standard_normal(3), rng.standard_normal((6, 3))
-loss, dh, ids, ds = place_loss(h, outputs, np.array([1, 4]), np.array([0, 4, 5]))
-print("loss", round(loss, 4), " ids", ids, " dL/ds", ds.round(3))
+H, outputs = rng.standard_normal((2, 3)), rng.standard_normal((6, 3))
+loss, dH, dU = place_loss(H, outputs, np.array([1, 0, 1, 5]))
+print("loss", round(loss, 4))
+print("of the word 1 and the noise 0, 1, 5:", dU.round(3), sep="\n")
 
 # %% [markdown]
-# Word 4 is a neighbour and was drawn as noise, too. It is noise for the pair with word 1 only.
+# Word 1 was drawn as noise for itself: that draw does not count.
 #
 # **(12.5)** Which way is down? $h$ is a mean, so each row gets $1/|R|$ of $\partial L/\partial h$.
 # fastText gives every row *all* of it, and its usual rate of 0.05 is meant for that. Measured along
@@ -118,11 +120,11 @@ eps, line = 1e-6, rng.standard_normal((8, 3))
 
 
 def at(T):
-    return place_loss(T[rows].mean(axis=0), outputs, np.array([1]), np.array([0, 3]))[0]
+    return place_loss(T[rows].mean(axis=0)[None], outputs, np.array([1, 0, 3]))[0]
 
 
-dh = place_loss(table[rows].mean(axis=0), outputs, np.array([1]), np.array([0, 3]))[1]
-ours = mean_rows_backward(dh[None], np.array([0, 4]), rows, 8)
+dh = place_loss(table[rows].mean(axis=0)[None], outputs, np.array([1, 0, 3]))[1]
+ours = mean_rows_backward(dh, np.array([0, 4]), rows, 8)
 slope = (at(table + eps * line) - at(table - eps * line)) / (2 * eps)
 undivided = np.zeros_like(table)
 undivided[rows] = dh
@@ -191,11 +193,14 @@ for label, ours, other in zip(model.labels, p, theirs[0], strict=True):
 # %% [markdown]
 # ## The twin
 #
-# fastText gathers the rows of a word, and moves them, once for each of its neighbours: some 20
-# rows, six times a place. But when all rows move by the same step, so does their mean. So ours lets
-# $h$ move from neighbour to neighbour, and its rows follow once, at the end of the place. Could one
-# not take all neighbours' gradients at the old $h$, in one product? Tried: $h$ overshoots, since a
-# place's pairs all push it the same way, and at a rate of 0.1 the vectors grew without bound.
+# In fastText a word predicts each of its neighbours, and for each it gathers the word's rows, some
+# 20, and moves them. But when all rows move by the same step, so does their mean. So ours takes a
+# word's mean once, as the window reaches it, lets the mean move from place to place, and its rows
+# follow once, as the window leaves. One set of noise words serves a place, so its neighbours
+# predict the word: each mean then meets the noise of many places. The other way round a mean would
+# meet the same five words six times over; tried on ten million words, that cost a quarter of the
+# analogies. And not all of a place's pairs may push one and the same mean from where it was: tried
+# at a rate of 0.1, the vectors grew without bound.
 # `kernels/ch12_fasttext_numba.py` makes the same steps as the reference:
 
 # %%

@@ -190,56 +190,57 @@ means.mutant("mean_rows_backward",
              "dZ.__setitem__(rows, np.repeat(dH / size[:, None], np.diff(indptr), axis=0))",
              "dZ[rows] = ...: a row of several items keeps one gradient")
 
-place = Exercise("ch12.place", REFERENCE, ["place_loss"], "One word, its neighbours, some noise")
+place = Exercise("ch12.place", REFERENCE, ["place_loss"], "Neighbours that predict one word")
 
 
 def drawn_place(seed):
-    """-> h (4,), U (5, 4), targets (3,), negatives (4,): noise is sometimes a target."""
+    """-> H (3, 4), U (5, 4), words (5,): noise is sometimes the word itself."""
     rng = np.random.default_rng(seed)
-    return (rng.standard_normal(4), rng.standard_normal((5, 4)), rng.integers(0, 5, 3),
-            rng.integers(0, 5, 4))
+    return rng.standard_normal((3, 4)), rng.standard_normal((5, 4)), rng.integers(0, 5, 5)
 
 
 @place.property("several neighbours are as many places of one neighbour", seed=SEEDS,
-                hint="each neighbour takes all of the noise, but for what is itself")
+                hint="all take the same noise; losses and steps of U add up")
 def one_by_one(impl, seed):
-    h, U, targets, negatives = drawn_place(seed)
-    loss, dh, _, _ = impl.place_loss(h, U, targets, negatives)
-    alone = [impl.place_loss(h, U, targets[[i]], negatives) for i in range(3)]
+    H, U, words = drawn_place(seed)
+    loss, dH, dU = impl.place_loss(H, U, words)
+    alone = [impl.place_loss(H[[i]], U, words) for i in range(3)]
     expect_close(loss, sum(a[0] for a in alone), "the sum of their losses")
-    expect_close(dh, sum(a[1] for a in alone), "the sum of their gradients")
+    expect_close(dH, np.concatenate([a[1] for a in alone]), "each one's own gradient")
+    expect_close(dU, sum(a[2] for a in alone), "the sum of what they do to U")
 
 
-@place.property("dh and ds are the slopes", seed=SEEDS,
-                hint="sigma - 1 for a neighbour, sigma for noise, times the pairs that it is in")
+@place.property("dH and dU are the slopes", seed=SEEDS,
+                hint="sigma - 1 for the word, sigma for noise, 0 for noise that is the word")
 def slope_of_a_place(impl, seed):
-    h, U, targets, negatives = drawn_place(seed)
-    _, dh, ids, ds = impl.place_loss(h, U, targets, negatives)
+    H, U, words = drawn_place(seed)
+    _, dH, own = impl.place_loss(H, U, words)
     dU = np.zeros_like(U)
-    np.add.at(dU, ids, np.outer(ds, h))
-    expect_slope(lambda h: impl.place_loss(h, U, targets, negatives)[0], h, dh, seed, "dh")
-    expect_slope(lambda U: impl.place_loss(h, U, targets, negatives)[0], U, dU, seed, "dU")
+    np.add.at(dU, words, own)
+    expect_slope(lambda H: impl.place_loss(H, U, words)[0], H, dH, seed, "dH")
+    expect_slope(lambda U: impl.place_loss(H, U, words)[0], U, dU, seed, "dU")
 
 
 @place.property("it agrees with a calculation by hand", seed=SEEDS,
-                hint="-ln sigma(s) for each neighbour, -ln sigma(-s) for its noise")
+                hint="for each neighbour -ln sigma(s) of the word, -ln sigma(-s) of its noise")
 def place_by_hand(impl, seed):
-    h, U, targets, negatives = drawn_place(seed)
-    s = [sum(a * b for a, b in zip(u, h, strict=True)) for u in U]
-    want = sum(math.log(1 + math.exp(-s[o])) for o in targets)
-    want += sum(math.log(1 + math.exp(s[k])) for o in targets for k in negatives if k != o)
-    expect_close(impl.place_loss(h, U, targets, negatives)[0], want, "equation 12.4")
+    H, U, (o, *noise) = drawn_place(seed)
+    want = 0
+    for h in H:
+        s = [sum(a * b for a, b in zip(u, h, strict=True)) for u in U]
+        want += math.log(1 + math.exp(-s[o]))
+        want += sum(math.log(1 + math.exp(s[k])) for k in noise if k != o)
+    expect_close(impl.place_loss(H, U, np.array([o, *noise]))[0], want, "equation 12.4")
 
 
-place.mutant("place_loss", "(targets[:, None] != negatives).sum(axis=0)",
-             "np.full(len(negatives), m)", "noise that is the target itself is pushed away")
-place.mutant("place_loss", "(targets[:, None] != negatives).sum(axis=0)",
-             "(targets[:, None] != negatives).all(axis=0)",
-             "noise counts once a place, not once a pair")
-place.mutant("place_loss", "ds[:m] -= 1", "ds[m:] -= 1", "noise is drawn near, neighbours pushed")
-place.mutant("place_loss", "softplus(-s[:m])", "softplus(s[:m])", "the sign of the right words")
-place.mutant("place_loss", "ds[m:] *= pairs", "ds[m:] *= 1",
-             "the gradient forgets how many pairs the noise is in")
+place.mutant("place_loss", "words[None]", "np.arange(len(words))[None]",
+             "noise that is the word itself is pushed away")
+place.mutant("place_loss", "H @ U[words].T", "H @ U[words[::-1]].T",
+             "the last word is taken for the right one")
+place.mutant("place_loss", "losses.sum()", "losses.mean()", "the mean over neighbours, not the sum")
+place.mutant("place_loss", "G @ U[words]", "G[:, :1] @ U[words[:1]]",
+             "noise does not push the neighbours away")
+place.mutant("place_loss", "G.T @ H", "G.T @ H / len(H)", "the step of U is a mean")
 
 labels_of_texts = Exercise("ch12.classifier", REFERENCE, ["classifier_loss_grad"],
                            "A label for a text")
