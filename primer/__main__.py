@@ -193,6 +193,7 @@ def parser():
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=search)
     add_vector_commands(commands)
+    add_exercise_commands(commands)
     command = commands.add_parser("gpu", help="check the CUDA kernels, time them on a GPU")
     command.add_argument("--scale", type=int, metavar="N",
                          help="size of the examples (default: 8 with a GPU, 1 without)")
@@ -218,6 +219,33 @@ def add_vector_commands(commands):
     command.add_argument("--vectors", required=True, metavar="FILE", help="as for neighbors")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=quality.evaluate)
+
+
+def of_exercises(name):
+    """A command of primer/exercises, which loads Hypothesis: imported when it runs."""
+    return lambda arguments: getattr(importlib.import_module("primer.exercises.commands"),
+                                     name)(arguments)
+
+
+def add_exercise_commands(commands):
+    """start, check, progress, kills."""
+    command = commands.add_parser("start", help="copy a chapter's notebook and stubs to work/")
+    command.add_argument("chapter", metavar="CHAPTER", help="ch05")
+    command.add_argument("--to", default="work", metavar="FOLDER")
+    command.set_defaults(run=of_exercises("start"))
+    command = commands.add_parser("check", help="try the exercises on your file")
+    command.add_argument("file", metavar="FILE", help="work/ch05_bm25.py")
+    command.add_argument("exercises", nargs="*", metavar="EXERCISE", help="ch05.idf; default: all")
+    command.add_argument("--no-hints", action="store_true", help="do not name the mistake")
+    command.set_defaults(run=of_exercises("check"))
+    command = commands.add_parser("progress", help="which exercises are solved")
+    command.add_argument("--folder", default="work")
+    command.set_defaults(run=of_exercises("progress"))
+    command = commands.add_parser("kills", help="which property catches which mistake")
+    command.add_argument("chapters", nargs="*", metavar="CHAPTER", help="default: all")
+    command.add_argument("--systematic", action="store_true",
+                         help="operators, constants and comparisons changed one by one")
+    command.set_defaults(run=of_exercises("kills"))
 
 
 def main(argv=None):

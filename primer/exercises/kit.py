@@ -33,55 +33,10 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY",
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import UnsatisfiedAssumption
 
+from primer.exercises.expectations import Broken, Guarded, difference, expect, expect_close
 
-class Broken(AssertionError):
-    """A claim that did not hold, with the values to show."""
-
-    def __init__(self, claim, shown):
-        super().__init__("\n".join([claim, *(f"    {k} = {v}" for k, v in shown.items())]))
-        self.claim, self.shown = claim, shown
-
-
-def expect(holds, claim, **shown):
-    """Raise Broken unless `holds`; `shown` are the values that explain it."""
-    if not holds:
-        raise Broken(claim, shown)
-
-
-def difference(got, want, rtol=1e-9, atol=1e-12):
-    """The one comparison of the house -> "" or the first difference in words.
-
-    Checks shape, dtype kind (of arrays), finiteness and values.  It never broadcasts, and NaN
-    never passes.
-    """
-    if got is None:
-        return "the function returned None: is a `return` missing?"
-    got, want = np.asarray(got), np.asarray(want)
-    if got.shape != want.shape:
-        return f"the shape is {got.shape}, expected {want.shape}"
-    kind = {"u": "i"}
-    if want.ndim and kind.get(got.dtype.kind, got.dtype.kind) != kind.get(want.dtype.kind,
-                                                                            want.dtype.kind):
-        return f"the dtype is {got.dtype}, expected {want.dtype}"
-    if got.dtype.kind not in "biufc" or want.dtype.kind not in "biufc":
-        return "" if np.array_equal(got, want) else "the values differ"
-    if not np.isfinite(want).all():
-        return "the expected value itself is not finite"
-    if not np.isfinite(got).all():
-        return "the answer holds NaN or infinity"
-    if got.dtype.kind == "b" or want.dtype.kind == "b":
-        return "" if np.array_equal(got, want) else "the values differ"
-    gap = np.abs(np.subtract(got, want, dtype=np.result_type(got, want, np.float64)))
-    if (gap <= atol + rtol * np.abs(want)).all():
-        return ""
-    return f"the values differ by up to {gap.max():.3g}"
-
-
-def expect_close(got, want, claim, rtol=1e-9, atol=1e-12):
-    """Raise Broken unless `got` equals `want` by `difference`."""
-    words = difference(got, want, rtol, atol)
-    if words:
-        raise Broken(f"{claim}: {words}", {"your answer": got, "expected": want})
+__all__ = ["Broken", "Effort", "Exercise", "Guarded", "Hang", "Mutant", "Outcome", "Property",
+           "alarm", "catalogue", "difference", "expect", "expect_close", "quiet", "run_property"]
 
 
 @dataclass(frozen=True)
@@ -153,7 +108,7 @@ class Outcome:
     """What came of one property on one implementation; `inputs` is the smallest counterexample."""
 
     property: Property
-    status: str = "passed"            # passed | broken | error | hang | todo
+    status: str = "passed"            # passed | broken | error | hang | todo | untried
     claim: str = ""
     inputs: dict = field(default_factory=dict)
     shown: dict = field(default_factory=dict)
@@ -166,37 +121,12 @@ class _Stop(BaseException):           # BaseException: Hypothesis lets it throug
     pass
 
 
-class _Hang(BaseException):
-    pass
-
-
-class Guarded:
-    """An implementation whose calls are remembered, and checked for changed arguments."""
-
-    def __init__(self, source, names):
-        self.calls = []
-        for name in names:
-            function = source.get(name) if isinstance(source, dict) else getattr(source, name, None)
-            setattr(self, name, self._guard(name, function))
-
-    def _guard(self, name, function):
-        def call(*args, **kwargs):
-            if function is None:
-                raise NotImplementedError(name)
-            before = copy.deepcopy((args, kwargs))
-            self.calls.append((name, *before))
-            out = function(*args, **kwargs)
-            for now, then in zip((*args, *kwargs.values()), (*before[0], *before[1].values()),
-                                 strict=True):
-                if isinstance(now, np.ndarray) and now.tobytes() != then.tobytes():
-                    raise Broken(f"{name} must not change the array it was given",
-                                 {"before": then, "after": now})
-            return out
-        return call
+class Hang(BaseException):
+    """A call took too long; its seconds."""
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Swallow what an implementation prints and warns: the report is what people read."""
     with (warnings.catch_warnings(), np.errstate(all="ignore"),
           contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())):
@@ -205,15 +135,15 @@ def _quiet():
 
 
 @contextlib.contextmanager
-def _alarm(seconds):
-    """Raise _Hang after `seconds` (main thread, not Windows, not inside a compiled loop)."""
+def alarm(seconds):
+    """Raise Hang after `seconds` (main thread, not Windows, not inside a compiled loop)."""
     in_main = threading.current_thread() is threading.main_thread()
     if not (in_main and hasattr(signal, "setitimer")):
         yield
         return
 
     def ring(*_):
-        raise _Hang
+        raise Hang(seconds)
 
     old = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -242,17 +172,17 @@ class _Trial:
         self.impl.calls.clear()
         self.outcome.examples += self.failed is None
         try:
-            with _quiet(), _alarm(self.effort.call_seconds):
+            with quiet(), alarm(self.effort.call_seconds):
                 self.outcome.property.check(self.impl, **inputs)
         except UnsatisfiedAssumption:
             raise
         except NotImplementedError:
             self._keep("todo", "not written yet", kept, None)
             raise _Stop from None
-        except _Hang:
+        except Hang as hang:
             if self.failed is None:                       # else: keep what we have
-                self._keep("hang", f"no answer after {self.effort.call_seconds:g} s: "
-                                   "an endless loop?", kept, None)
+                self._keep("hang", f"no answer after {hang.args[0]:g} s: an endless loop?", kept,
+                           None)
             raise _Stop from None
         except Broken as error:
             self._keep("broken", error.claim, kept, error)
@@ -283,7 +213,7 @@ def run_property(prop, source, effort=None):
                     derandomize=False, report_multiple_bugs=False, print_blob=False,
                     verbosity=Verbosity.quiet, suppress_health_check=list(HealthCheck))(test)
     try:
-        with _quiet():
+        with quiet():
             test()
     except _Stop:
         pass

@@ -52,3 +52,49 @@ def _execute(tree, name, mistake):
     module = types.ModuleType(name)
     exec(compile(text, file, "exec"), module.__dict__)
     return module
+
+
+# One change at a time, everywhere: what no property notices is a gap, or changes nothing.
+SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+         ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+         ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+
+
+def _spots(function):
+    """The nodes of a function that a systematic mutant changes."""
+    for statement in function.body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue                                                  # the docstring
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Raise | ast.JoinedStr):
+                continue
+            if (isinstance(node, ast.BinOp) and type(node.op) in SWAPS
+                    or isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS
+                    or isinstance(node, ast.Constant) and type(node.value) in (int, float)):
+                yield node
+
+
+def systematic(exercise):
+    """Each operator, comparison and number of an exercise's functions changed, one at a time
+    ->  ("function: before -> after", module), ..."""
+    reference = importlib.import_module(exercise.reference)
+    text = inspect.getsource(reference)
+
+    def function(tree, name):
+        return next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name),
+                    None)
+
+    for name in exercise.functions:
+        own = function(ast.parse(text), name)
+        for i in range(len(list(_spots(own))) if own else 0):
+            tree = ast.parse(text)
+            node = list(_spots(function(tree, name)))[i]
+            before = ast.unparse(node)
+            if isinstance(node, ast.BinOp):
+                node.op = SWAPS[type(node.op)]()
+            elif isinstance(node, ast.Compare):
+                node.ops[0] = SWAPS[type(node.ops[0])]()
+            else:
+                node.value += 1
+            label = f"{name}: {before} -> {ast.unparse(node)}"
+            yield label, _execute(ast.fix_missing_locations(tree), reference.__name__, label)

@@ -1,0 +1,141 @@
+"""What `python -m primer start, check, progress, kills` do: they call, print, keep a record."""
+import ast
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from primer.exercises import report, stubs
+from primer.exercises.kit import Effort, catalogue, run_property
+from primer.exercises.mutate import build, systematic
+from primer.exercises.student import Student
+
+RECORD = "progress.json"              # beside the checked files: what held when they were checked
+PATIENT = 3600.0                      # the judge's own alarm: a student's process has its own
+
+
+def start(arguments):
+    file, *more = stubs.start(arguments.chapter, arguments.to)
+    chapter = report.chapter_of(arguments.chapter)
+    print(f"{file}: {len(catalogue(chapter))} exercises to fill in\n"
+          + "".join(f"{notebook}: the chapter to step through\n" for notebook in more)
+          + f"then: python -m primer check {file}")
+
+
+def check(arguments):
+    """Exit status 1 where one fails; what is not written yet is no failure."""
+    file = Path(arguments.file)
+    tree = parsed(file)
+    chapter = report.chapter_of(file.stem.removesuffix("_numba"))
+    exercises = ([report.find(e) for e in arguments.exercises] if arguments.exercises else
+                 catalogue(chapter))
+    if other := [e.id for e in exercises if e.id.partition(".")[0] != chapter[:4]]:
+        raise ValueError(f"exercise: {other[0]} is not of {file.name}")
+    defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    with Student(file, sorted({f for e in exercises for f in e.functions})) as student:
+        reports = [judged(e, student, defined, not arguments.no_hints) for e in exercises]
+    for one in reports:
+        print(one, end="\n\n")
+    record(file, reports)
+    solved = sum(r.passed for r in reports)
+    print(f"{solved} of {len(reports)} solved")
+    if any(not r.passed and any(o.status not in ("todo", "untried") for o in r.outcomes
+                                if o.status != "passed") for r in reports):
+        raise SystemExit(1)
+
+
+def parsed(file):
+    """Its syntax tree.  Raises ValueError that shows the line, FileNotFoundError."""
+    if not file.exists():
+        raise FileNotFoundError(f"FILE: there is no {file}; python -m primer start {file.stem[:4]}")
+    try:
+        return ast.parse(file.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected UTF-8, byte {error.start} is none") from None
+    except SyntaxError as error:
+        line = (error.text or "").rstrip()
+        raise ValueError(f"{file}, line {error.lineno}: {error.msg}\n    {line}\n    "
+                         f"{' ' * max((error.offset or 1) - 1, 0)}^") from None
+
+
+def judged(exercise, student, defined, hints):
+    """A Report on a student's process; functions that the file lacks are to do."""
+    missing = [f for f in exercise.functions if f not in defined]
+    source = {f: None if f in missing else getattr(student, f) for f in exercise.functions}
+    effort = dataclasses.replace(report.EFFORTS["quick"], call_seconds=PATIENT)
+    return report.judge(exercise, source, effort, hints)
+
+
+def record(file, reports):
+    """Add to the record beside the file, written to the side and renamed."""
+    path = file.parent / RECORD
+    kept = read_record(path)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    kept |= {r.exercise.id: {"held": sum(o.status == "passed" for o in r.outcomes),
+                             "of": len(r.outcomes), "file": file.name, "sha256": digest,
+                             "todo": all(o.status == "todo" for o in r.outcomes)}
+             for r in reports}
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{RECORD}", delete=False,
+                                     encoding="utf-8") as side:
+        json.dump(kept, side, indent=1)
+    os.replace(side.name, path)
+
+
+def read_record(path):
+    """The record, or {} where there is none that can be read."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def progress(arguments):
+    folder = Path(arguments.folder)
+    kept = read_record(folder / RECORD)
+    solved = total = 0
+    for chapter in report.chapters():
+        title = importlib.import_module(f"primer.{chapter}").__doc__.strip().splitlines()[0]
+        rows = [(e, state(kept.get(e.id), folder)) for e in catalogue(chapter)]
+        done = sum(words == "solved" for _, words in rows)
+        solved, total = solved + done, total + len(rows)
+        print(f"\n{title}\n  {'#' * done}{'.' * (len(rows) - done)}  {done} of {len(rows)}")
+        if any(words != "to do" for _, words in rows):
+            for exercise, words in rows:
+                print(f"    {exercise.id:<22} {words}")
+    print(f"\n{solved} of {total} exercises are solved, by the record of {folder / RECORD}")
+
+
+def state(row, folder):
+    """What the record says of an exercise  ->  str."""
+    if row is None or row.get("todo"):
+        return "to do"
+    try:
+        same = hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest() == row["sha256"]
+    except OSError:
+        return "checked once, the file is gone"
+    words = "solved" if row["held"] == row["of"] else f"{row['held']} of {row['of']} hold"
+    return words if same else f"{words} when last checked; {row['file']} has changed since"
+
+
+def kills(arguments):
+    """The matrix: a column for each property, a row for each mistake, X where it is caught."""
+    names = [report.chapter_of(c) for c in arguments.chapters] or report.chapters()
+    effort = Effort(shrink_seconds=0)
+    for exercise in tqdm([e for n in names for e in catalogue(n)], "exercises", disable=None,
+                         leave=False):
+        tqdm.write(f"\n{exercise.id}  {exercise.title}")
+        for i, prop in enumerate(exercise.properties):
+            tqdm.write(f"  {' ' * i}| {prop.claim}")
+        mutants = ([(m.mistake, build(exercise, m)) for m in exercise.mutants]
+                   if not arguments.systematic else systematic(exercise))
+        for words, module in mutants:
+            row = [run_property(p, module, effort).status for p in exercise.properties]
+            marks = "".join("." if s == "passed" else "X" for s in row)
+            if not arguments.systematic or set(marks) == {"."}:
+                tqdm.write(f"  {marks}  {words}")
