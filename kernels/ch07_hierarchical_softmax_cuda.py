@@ -65,12 +65,12 @@ def cbow_block(W, N, tokens, starts, windows, rates, tree):
 def examples(rng, scale=1):
     """Calls that `python -m primer gpu` checks and times: name, remark -> arguments.
 
-    The rates are so small that the order of steps cannot be seen, nor that the reference runs on
-    vectors which the twin has stepped; that the steps are right is tested with one warp.
+    The rates are so small that the order of steps does not show; that each step is right is tested
+    with one warp.
     """
     V, T = 40 * scale, 60 * scale
     tree = chapter.huffman_tree(rng.integers(1, 1000, V))
     W, N = (rng.standard_normal((rows, 33)).astype(np.float32) / 6 for rows in (V, V - 1))
     block = (W, N, rng.integers(0, V, T), np.array([0, T // 2, T]), rng.integers(1, 4, T),
-             np.full(T, 1e-9, np.float32), tree)
+             np.full(T, 1e-4, np.float32), tree)
     return {"skipgram_block": block, "cbow_block": block}

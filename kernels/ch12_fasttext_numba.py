@@ -27,66 +27,70 @@ FAST = {"nogil": True, "cache": True, "error_model": "numpy",           # NaN as
 
 
 @njit(**FAST)
-def _sum(Z, rows, first, stop, weights, at, step, out, to):
-    """Rows of Z, three at a time, times weights[at], weights[at + step] ...: the sum, in out[to].
-    """
-    for k in range(out.shape[1]):
-        out[to, k] = 0
+def _descend(X, x, Z, rows, first, stop, weights, at, step):
+    """X[x] -= rows of Z, three at a time, times weights[at], weights[at + step] ...: their sum."""
     last = stop - (stop - first) % 3
     for p in range(first, last, 3):
-        a, b, c, x = rows[p], rows[p + 1], rows[p + 2], weights[at]
-        y, z = weights[at + step], weights[at + 2 * step]
-        for k in range(out.shape[1]):
-            out[to, k] += x * Z[a, k] + y * Z[b, k] + z * Z[c, k]
+        a, b, c, u = rows[p], rows[p + 1], rows[p + 2], weights[at]
+        v, w = weights[at + step], weights[at + 2 * step]
+        for k in range(X.shape[1]):
+            X[x, k] -= u * Z[a, k] + v * Z[b, k] + w * Z[c, k]
         at += 3 * step
     for p in range(last, stop):
-        a, x = rows[p], weights[at]
-        for k in range(out.shape[1]):
-            out[to, k] += x * Z[a, k]
+        a, u = rows[p], weights[at]
+        for k in range(X.shape[1]):
+            X[x, k] -= u * Z[a, k]
         at += step
 
 
 @njit(**FAST)
-def _mean(Z, rows, first, stop, share, H, to):                         # eq. 12.3
-    share[0] = 1 / max(stop - first, 1)
-    _sum(Z, rows, first, stop, share, 0, 0, H, to)
+def _mean(Z, rows, first, stop, share, H, i):                          # eq. 12.3
+    share[0] = -1 / max(stop - first, 1)
+    for k in range(H.shape[1]):
+        H[i, k] = 0
+    _descend(H, i, Z, rows, first, stop, share, 0, 0)
 
 
 @njit(**FAST)
-def _move(Z, rows, first, stop, rate, D, i):
-    """Subtract rate D[i] from some rows of Z."""
+def _follow(Z, rows, first, stop, share, old, H, i):
+    """Rows of Z move as H[i] has since old[i], times a share."""
+    for k in range(H.shape[1]):
+        old[i, k] = share * (H[i, k] - old[i, k])
     for p in range(first, stop):
         a = rows[p]
-        for k in range(D.shape[1]):
-            Z[a, k] -= rate * D[i, k]
+        for k in range(H.shape[1]):
+            Z[a, k] += old[i, k]
 
 
 @njit(**FAST)
-def _scores(H, near, m, U, ids, first, stop, S, wide):
-    """<h, u> of m rows of H and some of U -> S, flat, `wide` a row; four at a time, some twice."""
+def _scores(H, near, m, C, U, ids, first, stop, S, wide):
+    """m rows of H, copied to C; <h, u> for some of U -> S, flat, `wide` a row; four at a time."""
+    for i in range(m):
+        p = near[i]
+        for k in range(H.shape[1]):
+            C[p, k] = H[p, k]
     for i in range(0, m, 2):
-        p, q = near[i], near[min(i + 1, m - 1)]
+        p, q = near[i], near[min(i + 1, m - 1)]          # an odd one is taken twice
         for j in range(first, stop, 2):
             a, b, e = ids[j], ids[min(j + 1, stop - 1)], i * wide + j - first
             s = t = u = v = S.dtype.type(0)
             for k in range(H.shape[1]):
-                s += H[p, k] * U[a, k]
-                t += H[p, k] * U[b, k]
-                u += H[q, k] * U[a, k]
-                v += H[q, k] * U[b, k]
+                s += C[p, k] * U[a, k]
+                t += C[p, k] * U[b, k]
+                u += C[q, k] * U[a, k]
+                v += C[q, k] * U[b, k]
             S[e], S[e + 1], S[e + wide], S[e + wide + 1] = s, t, u, v
 
 
 @njit(**FAST)
-def _steps(H, near, m, U, ids, first, stop, S, wide, rate, D):
-    """From S, dL/ds: dL/dh of m rows of H into D, one after the other, then U's rows move."""
+def _steps(H, near, m, C, U, ids, first, stop, S, wide, rate):
+    """From S, dL/ds, and C, the old rows of H: these rows move, then those of U (8.6)."""
+    for e in range(m * wide):
+        S[e] *= rate
     for i in range(m):
-        _sum(U, ids, first, stop, S, i * wide, 1, D, i)
+        _descend(H, near[i], U, ids, first, stop, S, i * wide, 1)
     for j in range(first, stop):
-        _sum(H, near, 0, m, S, j - first, wide, D, m)
-        a = ids[j]
-        for k in range(D.shape[1]):
-            U[a, k] -= rate * D[m, k]
+        _descend(U, ids[j], C, near, 0, m, S, j - first, wide)
 
 
 @njit(**FAST)
@@ -148,11 +152,11 @@ def _words(U, tokens, negatives, t, ids):
 
 
 @njit(**FAST)
-def _place(H, near, m, U, ids, size, signs, rate, S, D):
-    """Rows near[:m] of H predict ids[0] against the rest: D = dL/dH, and U's step (8.6)."""
-    _scores(H, near, m, U, ids, 0, size, S, ids.size)
+def _place(H, near, m, C, U, ids, size, signs, rate, S):
+    """Rows near[:m] of H predict ids[0] against the rest, and step (8.6); their old ones -> C."""
+    _scores(H, near, m, C, U, ids, 0, size, S, ids.size)
     loss = _logistic_loss(S, signs, 0, size, m, ids.size)
-    _steps(H, near, m, U, ids, 0, size, S, ids.size, rate, D)
+    _steps(H, near, m, C, U, ids, 0, size, S, ids.size, rate)
     return loss
 
 
@@ -161,9 +165,9 @@ def _skipgram(Z, U, tokens, starts, windows, rates, negatives, indptr, rows, lon
               first_document, stop_document):
     K, d, ring, loss, predictions = negatives.shape[1], U.shape[1], 2 * reach + 1, 0.0, 0
     tables = np.empty((3, ring, d), Z.dtype)
-    H, old, D = tables[0], tables[1], tables[2]
+    H, old, C = tables[0], tables[1], tables[2]
     near, ids = np.empty(ring, np.int64), np.empty(K + 2, np.int64)
-    S, share, signs = np.empty((ring + 1) * ids.size, Z.dtype), np.empty(1, Z.dtype), np.ones(K + 1)
+    S, share, signs = np.zeros((ring + 1) * ids.size, Z.dtype), np.empty(1, Z.dtype), np.ones(K + 1)
     signs[0], one = -1, Z.dtype.type(1)
     for i in range(first_document, stop_document):
         for t in range(starts[i] - reach, starts[i + 1] + reach):
@@ -180,15 +184,11 @@ def _skipgram(Z, U, tokens, starts, windows, rates, negatives, indptr, rows, lon
                     near[m] = j % ring
                     m += j != t
                 size = _words(U, tokens, negatives, t, ids)
-                loss += _place(H, near, m, U, ids, size, signs, rates[t], S, D)
-                for j in range(m):
-                    _move(H, near, j, j + 1, rates[t], D, j)
+                loss += _place(H, near, m, C, U, ids, size, signs, rates[t], S)
                 predictions += m
             if last >= starts[i]:                        # none to come reaches this word
                 w, a = tokens[last], last % ring
-                for k in range(d):
-                    old[a, k] -= H[a, k]
-                _move(Z, rows, indptr[w], indptr[w + 1], one, old, a)
+                _follow(Z, rows, indptr[w], indptr[w + 1], one, old, H, a)
     return loss, predictions
 
 
@@ -197,10 +197,10 @@ def _cbow(Z, U, tokens, starts, windows, rates, negatives, indptr, rows, longest
           first_document, stop_document):
     K, share, only, loss, predictions = (negatives.shape[1], np.empty(1, Z.dtype),
                                          np.zeros(1, np.int64), 0.0, 0)
-    h, D, ids = np.empty_like(Z[:1]), np.empty((2, U.shape[1]), Z.dtype), np.empty(K + 2, np.int64)
-    S, signs, own = (np.empty(2 * ids.size, Z.dtype), np.ones(K + 1),
+    h, old, ids = np.empty_like(Z[:1]), np.empty_like(Z[:1]), np.empty(K + 2, np.int64)
+    S, signs, own = (np.zeros(2 * ids.size, Z.dtype), np.ones(K + 1),
                      np.empty(longest * 2 * reach, np.int32))
-    signs[0] = -1
+    signs[0], one = -1, Z.dtype.type(1)
     for i in range(first_document, stop_document):
         for t in range(starts[i], starts[i + 1]):
             total = 0
@@ -213,8 +213,8 @@ def _cbow(Z, U, tokens, starts, windows, rates, negatives, indptr, rows, longest
                 continue
             _mean(Z, own, 0, total, share, h, 0)
             size = _words(U, tokens, negatives, t, ids)
-            loss += _place(h, only, 1, U, ids, size, signs, rates[t], S, D)
-            _move(Z, own, 0, total, rates[t], D, 0)
+            loss += _place(h, only, 1, old, U, ids, size, signs, rates[t], S)
+            _follow(Z, own, 0, total, one, old, h, 0)
             predictions += 1
     return loss, predictions
 
@@ -254,20 +254,20 @@ def _softmax_loss(S, L, label):
 @njit(**FAST)
 def _classify(Z, A, indptr, rows, labels, order, rates, ends, ids, turns, longest, low, high):
     """A tree's paths in ends, ids, turns; without a tree one path, of all labels; no turns."""
-    h, D, wide = np.empty_like(Z[:1]), np.empty((2, Z.shape[1]), Z.dtype), longest + 1
-    S, share, only, loss = (np.empty(2 * wide, Z.dtype), np.empty(1, Z.dtype),
+    h, old, wide = np.empty_like(Z[:1]), np.empty_like(Z[:1]), longest + 1
+    S, share, only, loss = (np.zeros(2 * wide, Z.dtype), np.empty(1, Z.dtype),
                             np.zeros(1, np.int64), 0.0)
     for i in range(low, high):
         label, first, stop = labels[order[i]], indptr[order[i]], indptr[order[i] + 1]
         a, b = (ends[label], ends[label + 1]) if turns.size else (0, ids.size)
         _mean(Z, rows, first, stop, share, h, 0)
-        _scores(h, only, 1, A, ids, a, b, S, wide)
+        _scores(h, only, 1, old, A, ids, a, b, S, wide)
         if turns.size:
             loss += _logistic_loss(S, turns, a, b, 1, wide)
         else:
             loss += _softmax_loss(S, b, label)
-        _steps(h, only, 1, A, ids, a, b, S, wide, rates[i], D)
-        _move(Z, rows, first, stop, Z.dtype.type(rates[i] / (stop - first)), D, 0)
+        _steps(h, only, 1, old, A, ids, a, b, S, wide, rates[i])
+        _follow(Z, rows, first, stop, Z.dtype.type(1 / (stop - first)), old, h, 0)
     return loss
 
 
