@@ -81,7 +81,10 @@ def read(file):
     and as `parsed` does."""
     tree = parsed(file)
     if not file.stem.endswith("_numba"):
-        chapter = report.chapter_of(file.stem)
+        try:
+            chapter = report.chapter_of(file.stem)
+        except LookupError as error:
+            raise LookupError(str(error).replace("exercise", "FILE", 1)) from None
         return Work(chapter, catalogue(chapter), kernel_exercises.functions(tree).keys())
     stem = file.stem.removesuffix("_numba")
     if stem not in kernel_exercises.NUMBA:
@@ -111,8 +114,9 @@ def existing(file):
     kind = (" --kernel cuda" if file.suffix == ".cu" else
             " --kernel numba" if file.stem.endswith("_numba") else "")
     if not file.exists():
-        raise FileNotFoundError(f"FILE: there is no {file}; python -m primer start {file.stem[:4]}"
-                                f"{kind}")
+        chapter = file.stem[:4] if file.stem[:4] in {c[:4] for c in report.chapters()} else "ch05"
+        raise FileNotFoundError(f"FILE: there is no {file}; one is made with: python -m primer "
+                                f"start {chapter}{kind}")
 
 
 def parsed(file):
@@ -130,9 +134,11 @@ def parsed(file):
 
 def judged(exercise, student, work, hints):
     """A Report on a student's process; functions that the file lacks are to do."""
-    reference = importlib.import_module(exercise.reference)
-    source = {f: getattr(reference, f) if f in work.given else getattr(student, f)
-              if f in work.written else None for f in exercise.functions}
+    own = [f for f in exercise.functions if f not in work.given]
+    source = {f: getattr(student, f) if f in work.written else None for f in own}
+    if None not in source.values():
+        reference = importlib.import_module(exercise.reference)
+        source |= {f: getattr(reference, f) for f in exercise.functions if f in work.given}
     effort = dataclasses.replace(report.EFFORTS["quick"], call_seconds=PATIENT)
     return report.judge(exercise, source, effort, hints)
 
