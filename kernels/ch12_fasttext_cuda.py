@@ -133,7 +133,7 @@ def examples(rng, scale=1):
     Z = rng.standard_normal((V + B, 33)).astype(np.float32) / 6
     U, A = (rng.standard_normal((rows, 33)).astype(np.float32) for rows in (V, L))
     block = (Z, U, rng.integers(0, V, T), np.array([0, T // 2, T]), rng.integers(1, 4, T),
-             np.full(T, 1e-4, np.float32), rng.integers(0, V, (T, 5)),
+             np.full(T, 2e-6, np.float32), rng.integers(0, V, (T, 5)),
              chapter.subword_rows(words, bucket=B))
     texts = [rng.choice(words, 6).tolist() for _ in range(T)]
     labelled = (*chapter.text_rows(texts, {w: i for i, w in enumerate(words)}, bucket=B,
