@@ -8,6 +8,8 @@ import copy
 import importlib
 import os
 import sys
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import numpy as np
 
@@ -20,6 +22,14 @@ RTOL, ATOL = 1e-5, 1e-6               # as `python -m primer gpu` compares
 SECTOR = 32                           # bytes
 ORDERS = (emulator.ORDERS[0], emulator.ORDERS[2])              # one by one; random, changing places
 COUNTED = {"order": "forward", "traffic": True}
+ONE_WARP, ONE_THREAD = ", one warp", ", one thread"            # the reference's steps, in order
+
+
+def larger(argument):
+    """Rates that show; any other argument as it is."""
+    rates = isinstance(argument, np.ndarray) and argument.dtype == np.float32 and (
+        argument.ndim == 1 and 0 < argument.max() < 1e-3)
+    return np.full_like(argument, 0.01) if rates else argument
 
 
 def different(got, want, where="the answer"):
@@ -67,6 +77,9 @@ class Calls:
         self.chapter, self.ours, self.done = chapter, ours, {}
         self.twin = emulator.load(chapter)
         self.examples = self.twin.examples(np.random.default_rng(0))
+        if hasattr(self.twin, "WARPS"):   # many at once: rates too small to show a wrong step
+            self.examples |= {f"{name}{ONE_WARP}": tuple(map(larger, arguments))
+                              for name, arguments in self.examples.items()}
 
     def compile(self, code):
         """Raises KernelError, with the compiler's words."""
@@ -77,7 +90,9 @@ class Calls:
         key = code, example, str(order)
         if key not in self.done:
             words, function = "", getattr(self.twin, example.partition(",")[0])
-            with emulator.running(edits=((self.ours, code),), **order) as log:
+            warps = {"WARPS": 1} if example.endswith(ONE_WARP) else {}
+            with (emulator.running(edits=((self.ours, code),), **order) as log,
+                  patch.multiple(self.twin, **warps) if warps else nullcontext()):
                 try:
                     words = compare(self.chapter, function, example, self.examples[example])
                 except Exception as error:               # a wrong kernel may end in anything
@@ -153,9 +168,15 @@ def examples(chapter):
 
 def compare_function(chapter, function, name):
     """A function on all its examples  ->  words of the first that differs, or ""; their number."""
+    import numba
     own = {e: a for e, a in examples(chapter).items() if e.partition(",")[0] == name}
-    return next((f"{words}  (example: {e})" for e, a in own.items()
-                 if (words := compare(chapter, function, e, a))), ""), len(own)
+    steps = {f"{e}{ONE_THREAD}": tuple(map(larger, a)) for e, a in own.items()
+             if any(larger(x) is not x for x in a)}
+    for example, arguments in (own | steps).items():
+        numba.set_num_threads(1 if example in steps else numba.config.NUMBA_NUM_THREADS)
+        if words := compare(chapter, function, example, arguments):
+            return f"{words}  (example: {example})", len(own | steps)
+    return "", len(own | steps)
 
 
 def try_numba(say, chapter, file, items):
