@@ -232,10 +232,14 @@ def add_exercise_commands(commands):
     command = commands.add_parser("start", help="copy a chapter's notebook and stubs to work/")
     command.add_argument("chapter", metavar="CHAPTER", help="ch05")
     command.add_argument("--to", default="work", metavar="FOLDER")
+    command.add_argument("--kernel", choices=["numba", "cuda"],
+                         help="write the chapter's kernels in place of its stubs")
     command.set_defaults(run=of_exercises("start"))
     command = commands.add_parser("check", help="try the exercises on your file")
-    command.add_argument("file", metavar="FILE", help="work/ch05_bm25.py")
-    command.add_argument("exercises", nargs="*", metavar="EXERCISE", help="ch05.idf; default: all")
+    command.add_argument("file", metavar="FILE",
+                         help="work/ch05_bm25.py, _numba.py or .cu")
+    command.add_argument("exercises", nargs="*", metavar="EXERCISE",
+                         help="ch05.idf, of a .cu the name of a kernel; default: all")
     command.add_argument("--no-hints", action="store_true", help="do not name the mistake")
     command.set_defaults(run=of_exercises("check"))
     command = commands.add_parser("progress", help="which exercises are solved")

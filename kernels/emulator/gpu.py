@@ -23,7 +23,7 @@ import numpy as np
 import kernels
 from kernels import emulator
 from kernels.emulator import nvrtc, roofline
-from primer.exercises.kit import difference
+from primer.exercises.expectations import difference
 
 REPEATS = 20
 FLUSH = 256 << 20                      # bytes: more than the L2 of any GPU

@@ -7,10 +7,11 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from primer.exercises import report, stubs
+from primer.exercises import kernel_exercises, report, stubs
 from primer.exercises.kit import Effort, catalogue, run_property
 from primer.exercises.mutate import build, systematic
 from primer.exercises.student import Student
@@ -20,6 +21,10 @@ PATIENT = 3600.0                      # the judge's own alarm: a student's proce
 
 
 def start(arguments):
+    if arguments.kernel:
+        for file in kernel_exercises.start(arguments.chapter, arguments.kernel, arguments.to):
+            print(f"{file}: kernels to fill in\nthen: python -m primer check {file}")
+        return
     file, *more = stubs.start(arguments.chapter, arguments.to)
     chapter = report.chapter_of(arguments.chapter)
     print(f"{file}: {len(catalogue(chapter))} exercises to fill in\n"
@@ -30,29 +35,93 @@ def start(arguments):
 def check(arguments):
     """Exit status 1 where one fails; what is not written yet is no failure."""
     file = Path(arguments.file)
-    tree = parsed(file)
-    chapter = report.chapter_of(file.stem.removesuffix("_numba"))
-    exercises = ([report.find(e) for e in arguments.exercises] if arguments.exercises else
-                 catalogue(chapter))
-    if other := [e.id for e in exercises if e.id.partition(".")[0] != chapter[:4]]:
-        raise ValueError(f"exercise: {other[0]} is not of {file.name}")
-    defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    if file.suffix == ".cu":
+        return check_kernels(file, arguments.exercises)
+    work = read(file)
+    exercises = [asked(work, e, file) for e in arguments.exercises] or work.exercises
     with Student(file, sorted({f for e in exercises for f in e.functions})) as student:
-        reports = [judged(e, student, defined, not arguments.no_hints) for e in exercises]
+        reports = [judged(e, student, work, not arguments.no_hints) for e in exercises]
     for one in reports:
         print(one, end="\n\n")
     record(file, reports)
-    solved = sum(r.passed for r in reports)
-    print(f"{solved} of {len(reports)} solved")
+    others = [] if arguments.exercises else kernel_exercises.check_numba(file, work.others)
+    if others:
+        print(f"against the reference\n{kernel_exercises.as_text(others)}\n")
+    solved = sum(r.passed for r in reports) + sum(r.status == "right" for r in others)
+    print(f"{solved} of {len(reports) + len(others)} solved")
     if any(not r.passed and any(o.status not in ("todo", "untried") for o in r.outcomes
-                                if o.status != "passed") for r in reports):
+                                if o.status != "passed") for r in reports) or any(
+            r.status not in ("right", "todo") for r in others):
         raise SystemExit(1)
+
+
+def check_kernels(file, names):
+    """The same for CUDA C."""
+    existing(file)
+    results = kernel_exercises.check_cuda(file, names)
+    print(f"{file.name}, on the emulator\n{kernel_exercises.as_text(results)}\n")
+    print(f"{sum(r.status == 'right' for r in results)} of {len(results)} solved")
+    if any(r.status not in ("right", "todo") for r in results):
+        raise SystemExit(1)
+
+
+class Work(NamedTuple):
+    """A student's file: its chapter and exercises, the names of the functions that are written, and
+    of a Numba file those that no exercise covers and those that are not written with Numba."""
+
+    chapter: str
+    exercises: list
+    written: set
+    others: list = ()
+    given: set = frozenset()
+
+
+def read(file):
+    """What a student's file is about, by its name  ->  Work.  Raises LookupError for no chapter,
+    and as `parsed` does."""
+    tree = parsed(file)
+    if not file.stem.endswith("_numba"):
+        try:
+            chapter = report.chapter_of(file.stem)
+        except LookupError as error:
+            raise LookupError(str(error).replace("exercise", "FILE", 1)) from None
+        return Work(chapter, catalogue(chapter), kernel_exercises.functions(tree).keys())
+    stem = file.stem.removesuffix("_numba")
+    if stem not in kernel_exercises.NUMBA:
+        raise LookupError(f"FILE: {file.name} is none of "
+                          f"{', '.join(f'{s}_numba.py' for s in kernel_exercises.NUMBA)}")
+    chapter, ours = report.chapter_of(stem[:4]), kernel_exercises.to_write(stem)
+    exercises = [e for e in catalogue(chapter) if set(e.functions) & set(ours)]
+    covered = {f for e in exercises for f in e.functions}
+    return Work(chapter, exercises, kernel_exercises.written(tree),
+                [f for f in ours if f not in covered], covered - set(ours))
+
+
+def asked(work, name, file):
+    """The exercise of that id.  Raises LookupError, ValueError for one of another file."""
+    exercise = report.find(name)
+    if exercise.id.partition(".")[0] != work.chapter[:4]:
+        raise ValueError(f"exercise: {name} is not of {file.name}")
+    if exercise not in work.exercises:
+        able = [*(e.id for e in work.exercises), *work.others]
+        raise ValueError(f"exercise: nothing of {name} is in {file.name}; there it is "
+                         f"{', '.join(able)}")
+    return exercise
+
+
+def existing(file):
+    """Raises FileNotFoundError, with the command that makes the file."""
+    kind = (" --kernel cuda" if file.suffix == ".cu" else
+            " --kernel numba" if file.stem.endswith("_numba") else "")
+    if not file.exists():
+        chapter = file.stem[:4] if file.stem[:4] in {c[:4] for c in report.chapters()} else "ch05"
+        raise FileNotFoundError(f"FILE: there is no {file}; one is made with: python -m primer "
+                                f"start {chapter}{kind}")
 
 
 def parsed(file):
     """Its syntax tree.  Raises ValueError that shows the line, FileNotFoundError."""
-    if not file.exists():
-        raise FileNotFoundError(f"FILE: there is no {file}; python -m primer start {file.stem[:4]}")
+    existing(file)
     try:
         return ast.parse(file.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -63,10 +132,13 @@ def parsed(file):
                          f"{' ' * max((error.offset or 1) - 1, 0)}^") from None
 
 
-def judged(exercise, student, defined, hints):
+def judged(exercise, student, work, hints):
     """A Report on a student's process; functions that the file lacks are to do."""
-    missing = [f for f in exercise.functions if f not in defined]
-    source = {f: None if f in missing else getattr(student, f) for f in exercise.functions}
+    own = [f for f in exercise.functions if f not in work.given]
+    source = {f: getattr(student, f) if f in work.written else None for f in own}
+    if None not in source.values():
+        reference = importlib.import_module(exercise.reference)
+        source |= {f: getattr(reference, f) for f in exercise.functions if f in work.given}
     effort = dataclasses.replace(report.EFFORTS["quick"], call_seconds=PATIENT)
     return report.judge(exercise, source, effort, hints)
 

@@ -233,7 +233,7 @@ def load(file):
     """A student's file as a module, run once.  Raises what it raises; SyntaxError names its line.
     """
     text = Path(file).read_text("utf-8-sig")
-    module = type(sys)("student")
+    module = sys.modules["student"] = type(sys)("student")       # Numba looks it up by its name
     module.__file__ = str(file)
     exec(compile(ast.parse(text, str(file)), str(file), "exec"), module.__dict__)
     return module
