@@ -35,7 +35,7 @@ NUMBA = {                             # the jitted functions to write: loops tha
     "ch09_analogy": ("_offer", "_conditional", "_symmetrise", "_weights"),
     "ch10_factorization": ("_rows", "_multiply", "_sweep"),
     "ch11_glove": ("_steps", "_merge"),
-    "ch12_fasttext": ("_sum", "_move", "_scores", "_softmax_loss"),
+    "ch12_fasttext": ("_descend", "_follow", "_scores", "_softmax_loss"),
     "ch12_fasttext_rows": ("_mix", "_ngrams", "_text_rows"),
 }
 SILENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.S)
