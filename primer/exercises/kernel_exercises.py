@@ -106,8 +106,9 @@ def alone(code, ours, kernel, stem):
 # ---- Numba, as text ------------------------------------------------------------------------------
 def cut_numba(code, stem):
     """A Numba twin with the jitted functions of NUMBA to fill in."""
-    users = {name: [f for f in public(ast.parse(code)) if name in reached(ast.parse(code), f)]
-             for name in NUMBA[stem]}
+    tree = ast.parse(code)
+    needed = {f: reached(tree, f) for f in public(tree)}
+    users = {name: [f for f in needed if name in needed[f]] for name in NUMBA[stem]}
 
     def body(lines, indent, name):
         count = sum(bool(line.strip()) for line in lines)

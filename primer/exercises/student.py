@@ -233,6 +233,9 @@ def load(file):
     """A student's file as a module, run once.  Raises what it raises; SyntaxError names its line.
     """
     text = Path(file).read_text("utf-8-sig")
+    if "numba" in text:               # what it compiles is kept apart from what the twins do
+        from primer import data
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(data.cache() / "numba"))
     module = sys.modules["student"] = type(sys)("student")       # Numba looks it up by its name
     module.__file__ = str(file)
     exec(compile(ast.parse(text, str(file)), str(file), "exec"), module.__dict__)
