@@ -72,8 +72,11 @@ tree = Exercise("ch07.tree", REFERENCE, ["huffman_tree"], "Huffman's tree")
 @tree.property("no word stands on another one's path, and no place is left empty", counts=COUNTS,
                hint="each inner node has exactly two children: sum of 2^-length is 1")
 def full(impl, counts):
-    lengths = np.diff(impl.huffman_tree(np.array(counts)).indptr)
+    made = impl.huffman_tree(np.array(counts))
+    lengths = np.diff(made.indptr)
     expect(len(lengths) == len(counts), "a path for each word", paths=len(lengths))
+    expect(made.indptr[0] == 0 and made.indptr[-1] == len(made.nodes) == len(made.codes),
+           "paths fill nodes and codes from 0 on", indptr=made.indptr, nodes=made.nodes)
     expect(sum(2.0 ** -lengths) == 1, "the sum of 2^-length is 1", lengths=lengths)
 
 
@@ -134,8 +137,9 @@ tree.mutant("merge_rarest", "weight[leaf] < weight[inner]", "True",
 tree.mutant("merge_rarest", "new, turn", "new, 1 - turn", "left and right are exchanged")
 tree.mutant("merge_rarest", "_in_order(order, parents)", "np.array(parents, np.int64)",
             "paths are not given back to their words")
-tree.mutant("paths_from_root", "indptr[1:] - 1", "indptr[:-1].copy()",
-            "paths run into each other: they are written from the wrong end")
+tree.mutant("paths_from_root", "Tree(indptr, nodes, codes)",
+            "Tree(indptr, *(np.concatenate([x[a:b][::-1] for a, b in zip([0, *indptr], indptr)]) "
+            "for x in (nodes, codes)))", "paths begin at the leaf, not at the root")
 
 tree.mutant("paths_from_root", "depth[parents[:V]] + (V > 1)", "depth[parents[:V]]",
             "the turn to the leaf itself is not counted")
@@ -250,7 +254,7 @@ def place_by_hand(impl, seed):
     H, U, turns = drawn_place(seed)
     way = list(enumerate(turns.tolist()))
     expect_close(impl.place_loss_grad(H, U, turns)[0], sum(loss_by_hand(h, U, way) for h in H),
-                 "the sum of equation 7.3")
+                 "the sum of equation 7.3, as (7.6) has it")
 
 
 @place.property("dH and dU are its slope", seed=SEEDS,

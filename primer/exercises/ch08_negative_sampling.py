@@ -120,6 +120,8 @@ def flattened(impl, count):
     expect_close(p[1] / p[0], 8.0, "the ratio")
 
 
+noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
+             "counts", "the power 3/4 is left out")
 noise.mutant("noise_distribution", "weights / weights.sum()", "weights / counts.sum()",
              "divided by the number of words, not by the sum of the powers")
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
@@ -234,3 +236,30 @@ phrases.mutant("merge_phrases", "inside & np.isin(keys, list(names))",
 phrases.mutant("merge_phrases", "np.append(0, np.cumsum(stays))[starts]", "starts",
                "the old starts are given back")
 phrases.mutant("merge_phrases", "names[keys[t]]", "V", "all phrases become one word")
+
+rate = Exercise("ch08.rate", REFERENCE, ["falling_rate"], "A rate that falls")
+DONE = st.lists(st.integers(0, 10_000).map(lambda i: i / 10_000), min_size=1, max_size=6)
+
+
+@rate.property("the whole rate at first, half of it half way, a little at the end",
+               done=DONE, start=st.sampled_from([0.025, 0.05]), hint="r (1 - done), never nothing")
+def from_whole_to_little(impl, done, start):
+    got = impl.falling_rate(start, np.array([0.0, 0.5, 1.0]))
+    expect_close(got, np.array([start, start / 2, start / 10_000]), "three places", rtol=1e-6)
+    own = impl.falling_rate(start, np.sort(done))
+    expect(np.all(np.diff(own) <= 0), "it falls", yours=own)
+
+
+@rate.property("it agrees with (8.6)", done=DONE, start=st.sampled_from([0.025, 0.05]),
+               hint="max(1 - done, 1/10000), of each number")
+def rate_by_hand(impl, done, start):
+    want = np.array([start * max(1 - x, 1e-4) for x in done])
+    expect_close(impl.falling_rate(start, np.array(done)), want, "rate max(1 - done, 1/10000)",
+                 rtol=1e-6)
+
+
+rate.mutant("falling_rate", "np.maximum(1 - done, 1e-4)", "(1 - done)", "it ends at 0")
+rate.mutant("falling_rate", "np.maximum(1 - done, 1e-4)", "np.maximum(done, 1e-4)", "it rises")
+rate.mutant("falling_rate", "rate * np.maximum(1 - done, 1e-4)",
+            "np.maximum(rate * (1 - done), 1e-4)",
+            "the lowest rate is 1/10000 itself, not that part of the rate")

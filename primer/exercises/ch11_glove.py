@@ -255,3 +255,46 @@ ratios.mutant("probability_ratios", "pi[at] / pj[other]", "pi[at] - pj[other]",
 ratios.mutant("probability_ratios", "X.data[rows] / X.data[rows].sum()",
               "X.data[rows] / len(X.data[rows])",
               "divided by the number of contexts, not by their counts")
+
+both = Exercise("ch11.vectors", REFERENCE, ["word_vectors", "predicted_ratios"], "What is kept")
+
+
+def trained(seed, V=4, d=3):
+    """A model and the words' totals -> GloVe, (V,)."""
+    rng = np.random.default_rng(seed)
+    return ch11_glove.GloVe(*rng.standard_normal((2, V, 2, d + 1))), 1 + 9 * rng.random(V)
+
+
+@both.property("words and contexts exchanged: the same vectors", seed=SEEDS,
+               hint="a word has two vectors: both count alike")
+def both_count(impl, seed):
+    model, _ = trained(seed)
+    turned = ch11_glove.GloVe(*model[::-1])
+    expect_close(impl.word_vectors(turned), impl.word_vectors(model), "w + c = c + w")
+
+
+@both.property("the vectors agree with a calculation by hand", seed=SEEDS,
+               hint="(11.6): add; the last number of a row is its bias, and no part of the vector")
+def vectors_by_hand(impl, seed):
+    model, _ = trained(seed)
+    want = [[p + q for p, q in zip(w[0][:-1], c[0][:-1], strict=True)]
+            for w, c in zip(*(part.tolist() for part in model), strict=True)]
+    expect_close(impl.word_vectors(model), want, "equation 11.6")
+
+
+@both.property("the ratios that the vectors predict agree with (11.5)", seed=SEEDS,
+               hint="ln P(k | i) is <w_i, c_k> + b_i + a_k - ln X_i: a_k goes out of the ratio")
+def predicted_by_hand(impl, seed):
+    model, totals = trained(seed)
+    words, contexts = (part[:, 0] for part in model)
+    P = np.exp(words[:, :-1] @ contexts[:, :-1].T + words[:, -1:] + contexts[:, -1])
+    P /= totals[:, None]
+    k = np.array([3, 0, 2])
+    expect_close(impl.predicted_ratios(model, 0, 1, k, totals), P[0, k] / P[1, k], "equation 11.5")
+
+
+both.mutant("word_vectors", "W + C", "W", "the contexts' vectors are thrown away")
+both.mutant("word_vectors", "W + C", "(W + C) / 2", "the mean in place of the sum")
+both.mutant("predicted_ratios", "b - np.log(totals)", "0 * b",
+            "biases and totals are left out of the ratio")
+both.mutant("predicted_ratios", "W[i] - W[j]", "W[i] + W[j]", "a sum in place of the difference")
