@@ -33,7 +33,8 @@ def directions(draw, count):
 def squared(x, y):
     return sum((p - q) ** 2 for p, q in zip(x.tolist(), y.tolist(), strict=True))
 
-angles = Exercise("ch01.angles", REFERENCE, ["cosine", "euclidean"], "Angle and distance")
+angles = Exercise("ch01.angles", REFERENCE, ["cosine", "euclidean"],
+                  "Angle and distance", "1.1, 1.2, 1.3")
 
 @angles.property("the cosine forgets lengths, and a flipped vector flips its sign",
                  pair=directions(2), s=st.sampled_from([0.01, 3.0, -2.0]),
@@ -158,7 +159,8 @@ search.mutant("top_k", "np.take_along_axis(S, order, axis=1)", "S[:, :order.shap
 search.mutant("nearest", '_unit(X, "X")', "X", "the lengths of the rows still count")
 search.mutant("nearest", '_unit(queries, "queries")', "queries", "queries' lengths still count")
 
-clusters = Exercise("ch01.clusters", REFERENCE, ["kmeans_assign", "kmeans_update"], "k-means")
+clusters = Exercise("ch01.clusters", REFERENCE, ["kmeans_assign", "kmeans_update"],
+                    "k-means", "1.4")
 
 @clusters.property("each row goes to the nearest centroid, of equals to the lower",
                    pair=matrices(count=2), hint="distance, not dot product; argmin takes the first")
@@ -211,7 +213,7 @@ clusters.mutant("means_of", "np.maximum(counts, 1)", "np.maximum(len(X), 1) + 0 
                 "divided by the number of all rows")
 clusters.mutant("means_of", "-gap", "gap", "an empty cluster takes the row nearest to its mean")
 
-axes = Exercise("ch01.axes", REFERENCE, ["pca"], "Directions of most variance")
+axes = Exercise("ch01.axes", REFERENCE, ["pca"], "Directions of most variance", "1.5")
 
 @axes.property("moving all rows moves the mean, and nothing else", X=matrices((2, 6), (2, 4)),
                move=SMALL, hint="subtract the mean of each column first")
@@ -251,7 +253,7 @@ axes.mutant("pca", "np.sign(C[np.arange(len(C)), largest])[:, None]",
             "-np.sign(C[np.arange(len(C)), largest])[:, None]", "the sign rule is turned round")
 axes.mutant("pca", "C[:d].T", "C.T[:, -d:]", "the directions of least variance")
 
-probe = Exercise("ch01.probe", REFERENCE, ["linear_probe", "probe_predict"], "A linear probe")
+probe = Exercise("ch01.probe", REFERENCE, ["linear_probe", "probe_predict"], "A probe", "1.6")
 
 @st.composite
 def classes(draw):

@@ -34,7 +34,7 @@ def ancestors(parents, node):
     """A node and all above it -> set: slow and plain."""
     return {node}.union(*(ancestors(parents, p) for p in parents[node]))
 
-distances = Exercise("ch02.distances", REFERENCE, ["hypernym_distances"], "Up the hierarchy")
+distances = Exercise("ch02.distances", REFERENCE, ["hypernym_distances"], "Up the hierarchy", "2.1")
 
 @distances.property("a node is its own ancestor, no step away; the others are all above it",
                     place=places(1), hint="start with {node: 0} and look at what lies above")
@@ -72,15 +72,16 @@ def distances_by_hand(impl, upside_down):
 distances.mutant("hypernym_distances", "{node: 0}", "{node: 1}", "the start counts as a step")
 distances.mutant("hypernym_distances", "above not in distances", "True",
                  "a longer way overwrites a shorter one")
-distances.mutant("hypernym_distances", "_above(parents, below)", "_above(parents, below)[:1]",
-                 "only the first hypernym is followed")
+UP = "_above(parents, below)"
+distances.mutant("hypernym_distances", UP, f"{UP}[:1]", "only the first hypernym is followed")
 distances.mutant("hypernym_distances", "distances[below] + 1", "distances[node] + 1",
                  "every ancestor is one step away")
 distances.mutant("hypernym_distances", "max(distances.values()) + 1", "len(distances)",
                  "the simulated root is a step for every ancestor away")
 
 paths = Exercise("ch02.paths", REFERENCE, [
-    "shortest_path_length", "path_similarity", "leacock_chodorow"], "Up to a hypernym, and down")
+    "shortest_path_length", "path_similarity", "leacock_chodorow"],
+    "Up to a hypernym, and down", "2.1, 2.2")
 
 @paths.property("the way is as long in both directions, and 0 only to oneself", place=places(2))
 def is_symmetric(impl, place):
@@ -132,7 +133,7 @@ paths.mutant("path_similarity", "1 + shortest_path_length(parents, a, b, simulat
              "two is added, so a node is not wholly like itself")
 
 lowest = Exercise("ch02.lowest", REFERENCE, ["depth", "lowest_common_hypernyms", "wu_palmer"],
-                  "How far down two nodes stay together")
+                  "How far down two nodes stay together", "2.3")
 
 @lowest.property("a root has depth 0, others one more than their deepest parent", place=places(1))
 def deeper_than_parents(impl, place):
@@ -162,7 +163,8 @@ def share_is_bounded(impl, place):
 @lowest.property("it agrees with a calculation by hand", swap=st.booleans(),
                  hint="cat and dog part at animal, node 2 from the root: 2*2 / (1 + 1 + 2*2)")
 def lowest_by_hand(impl, swap):
-    steps = [impl.depth(ANIMALS, "poodle" if swap else "dog", choose) - swap for choose in (max, min)]
+    node = "poodle" if swap else "dog"
+    steps = [impl.depth(ANIMALS, node, choose) - swap for choose in (max, min)]
     expect(steps == [3, 2], "the longest and the shortest chain up from dog", got=steps)
     parents = ANIMALS | {"dog": ["animal"]}
     for a, b, c, share in (("cat", "dog", "animal", 4 / 6), ("poodle", "cat", "animal", 4 / 7),
@@ -182,14 +184,12 @@ lowest.mutant("lowest_common_hypernyms", "max(depths.values())", "min(depths.val
               "the highest common hypernym")
 lowest.mutant("lowest_common_hypernyms", "depths[c] == max(depths.values())", "True",
               "all common hypernyms")
-lowest.mutant("wu_palmer", "depth(parents, c) + 1", "depth(parents, c)", "steps, not nodes: 0/0 at "
-              "the root")
+lowest.mutant("wu_palmer", "depth(parents, c) + 1", "depth(parents, c)", "steps, not nodes: 0/0")
 lowest.mutant("wu_palmer", "2 * shared / (apart + 2 * shared)", "shared / (apart + shared)",
               "the shared way is counted once")
 
-COUNTS = st.fixed_dictionaries({letter: st.integers(letter == "a", 9) for letter in LETTERS})
-resnik = Exercise("ch02.resnik", REFERENCE, ["information_content", "resnik"],
-                  "Rare concepts tell more")
+COUNTS = st.fixed_dictionaries({letter: st.integers(letter == "a", 2) for letter in LETTERS})
+resnik = Exercise("ch02.resnik", REFERENCE, ["information_content", "resnik"], "Rarity", "2.4")
 
 @resnik.property("the root of a tree tells nothing, what lies below more, the unseen inf",
                  parents=hierarchies(tree=True), counts=COUNTS,
@@ -235,7 +235,7 @@ resnik.mutant("resnik", "max((information[c] for c in common), default=0.0)",
               "the least telling common hypernym")
 
 WORDS = st.lists(st.sampled_from("river money boat deposit green".split()), min_size=1, max_size=4)
-lesk = Exercise("ch02.lesk", REFERENCE, ["lesk_overlaps"], "The gloss that fits the sentence")
+lesk = Exercise("ch02.lesk", REFERENCE, ["lesk_overlaps"], "Which gloss fits the sentence", "2.5")
 
 @lesk.property("order and repetition of words do not matter", sentence=WORDS, gloss=WORDS,
                hint="compare sets of words")
@@ -250,10 +250,10 @@ def not_the_word(impl, sentence, gloss):
                   for more in ([], ["the", "bank", "of"]))
     expect(bare == full, "the same overlap with and without", bare=bare, full=full)
 
-@lesk.property("it agrees with a calculation by hand", loud=st.booleans(),
+@lesk.property("it agrees with a calculation by hand", loud=st.booleans(), more=st.integers(0, 9),
                hint="deposited and deposits are one word; so are Money and money")
-def lesk_by_hand(impl, loud):
-    sentence = "I deposited Money in the bank"
+def lesk_by_hand(impl, loud, more):
+    sentence = "I deposited Money in the bank" + " today" * more
     got = impl.lesk_overlaps(sentence.upper() if loud else sentence, "bank",
                              ["sloping land", "it takes deposits, lends money", "money box"])
     expect(got == [0, 2, 1], "the overlaps", got=got)
@@ -268,7 +268,7 @@ lesk.mutant("content_words", "w not in STOP_WORDS", "True", "words such as of co
 
 TRUTHS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6)
 opposites = Exercise("ch02.opposites", REFERENCE, [
-    "kind_of_opposites", "are_relational", "are_directional"], "Four kinds of opposites")
+    "kind_of_opposites", "are_relational", "are_directional"], "Four kinds of opposites", "2.6")
 
 @opposites.property("opposites never hold together, and only complementary ones leave no middle",
                     table=TRUTHS, hint="not hot does not mean cold; not alive means dead")

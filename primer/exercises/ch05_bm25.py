@@ -46,7 +46,7 @@ def ln_robertson(df, n, more=0):
 def ln_lucene(df, n):
     return ln_robertson(df, n, more=1)
 
-saturation = Exercise("ch05.saturation", REFERENCE, ["saturation"], "A ratio with a ceiling")
+saturation = Exercise("ch05.saturation", REFERENCE, ["saturation"], "A ratio with a ceiling", "5.2")
 
 @saturation.property("a word that is not there is worth nothing, whatever k1 and b are",
                      ratio=st.just(0.0) | RATIOS, k1=K1S, b=BS,
@@ -99,7 +99,7 @@ saturation.mutant("saturation", "count * (k1 + 1) / np.where(count > 0, count + 
 saturation.mutant("saturation", "np.where(count > 0, count + K, 1)", "count + K",
                   "0 / 0 for a word that is not there")
 
-idf = Exercise("ch05.idf", REFERENCE, ["idf_robertson", "idf_lucene"], "Two inverse frequencies")
+idf = Exercise("ch05.idf", REFERENCE, ["idf_robertson", "idf_lucene"], "Two of them", "5.3, 5.4")
 SIZES = st.integers(1, 1000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
 
 @idf.property("the rarer of two words weighs more", size=SIZES,
@@ -146,7 +146,7 @@ idf.mutant("idf_robertson", "np.log((n - df + 0.5) / (df + 0.5))",
 idf.mutant("idf_lucene", "np.log(1 + (n - df + 0.5) / (df + 0.5))",
            "np.log2(1 + (n - df + 0.5) / (df + 0.5))", "log base 2 in place of the natural log")
 
-ranking = Exercise("ch05.scores", REFERENCE, ["length_ratios", "scores"], "BM25, word by word")
+ranking = Exercise("ch05.scores", REFERENCE, ["length_ratios", "scores"], "BM25 by words", "5.1")
 
 @ranking.property("the scores of two queries, put together, add up", corpus=CORPORA, query=QUERIES,
                   more=QUERIES, hint="a sum over the query's words; a repeated word counts again")
@@ -271,7 +271,7 @@ stuffing.mutant("stuffing_curve", "count + copies", "copies", "its own words are
 stuffing.mutant("stuffing_curve", "avgdl or length", "length + copies", "the mean grows too")
 stuffing.mutant("stuffing_curve", "avgdl or length", "avgdl or 1.0", "where no mean is given, 1")
 
-postings = Exercise("ch05.postings", REFERENCE, ["build_postings"], "Impacts, before any query")
+postings = Exercise("ch05.postings", REFERENCE, ["build_postings"], "Impacts, in advance", "5.5")
 
 @postings.property("the impacts of a query's words, added up, are its score: (5.5) and (5.1)",
                    corpus=CORPORA, query=QUERIES, k1=K1S, b=BS,

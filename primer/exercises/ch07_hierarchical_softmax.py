@@ -66,7 +66,7 @@ def drawn(seed, V=6, d=3, n=5):
     return H, N, rng.integers(0, V, n), huffman_tree(rng.integers(1, 40, V))
 
 
-tree = Exercise("ch07.tree", REFERENCE, ["huffman_tree"], "Huffman's tree")
+tree = Exercise("ch07.tree", REFERENCE, ["huffman_tree"], "Huffman's tree", "7.1")
 
 
 @tree.property("no word stands on another one's path, and no place is left empty", counts=COUNTS,
@@ -144,7 +144,7 @@ tree.mutant("paths_from_root", "Tree(indptr, nodes, codes)",
 tree.mutant("paths_from_root", "depth[parents[:V]] + (V > 1)", "depth[parents[:V]]",
             "the turn to the leaf itself is not counted")
 
-path = Exercise("ch07.path", REFERENCE, ["predict"], "The probability along a path")
+path = Exercise("ch07.path", REFERENCE, ["predict"], "The probability along a path", "7.2, 7.3")
 
 
 @path.property("the probabilities of all words add up to 1", seed=SEEDS, counts=FEW,
@@ -193,7 +193,8 @@ path.mutant("paths_of", "tree.indptr[words + 1] - tree.indptr[words]",
             "np.maximum(tree.indptr[words + 1] - tree.indptr[words] - 1, 1)",
             "L(w) - 1 factors, with L(w) taken for the inner nodes: the last turn is missing")
 
-slope = Exercise("ch07.gradient", REFERENCE, ["predict_backward"], "The gradient along a path")
+slope = Exercise("ch07.gradient", REFERENCE, ["predict_backward"],
+                 "The gradient along a path", "7.4, 7.5")
 
 
 @slope.property("the gradient is the loss's slope", seed=SEEDS, g=st.sampled_from([1.0, -2.5]),
@@ -237,7 +238,7 @@ slope.mutant("predict_backward", "np.zeros_like(N)", "N.copy()",
 slope.mutant("predict_backward", "ds[:, None] * N[nodes]", "ds[:, None] * N[nodes] / len(ds)",
              "divided by the number of turns")
 
-place = Exercise("ch07.place", REFERENCE, ["place_loss_grad"], "All neighbours of a place")
+place = Exercise("ch07.place", REFERENCE, ["place_loss_grad"], "All neighbours of a place", "7.6")
 
 
 def drawn_place(seed):

@@ -33,7 +33,8 @@ def loss_by_hand(h, U, word, noise):
         minus_log_sigmoid(-scores[k]) for k in noise if k != word)
 
 
-loss = Exercise("ch08.loss", REFERENCE, ["pair_loss", "pair_loss_grad"], "One word against K")
+loss = Exercise("ch08.loss", REFERENCE, ["pair_loss", "pair_loss_grad"],
+                "One word against K", "8.1, 8.2")
 
 
 @loss.property("while U is 0, each word that counts costs ln 2", seed=SEEDS,
@@ -95,7 +96,7 @@ loss.mutant("pair_loss_grad", "np.add.at(dU, words, g * G[:, :, None] * H[:, Non
 loss.mutant("pair_loss_grad", "np.einsum('nk,nkd->nd', G, U[words])",
             "G[:, :1] * U[words[:, 0]]", "dl/dh has the right word's part only")
 
-noise = Exercise("ch08.noise", REFERENCE, ["noise_distribution"], "Words by chance")
+noise = Exercise("ch08.noise", REFERENCE, ["noise_distribution"], "Words by chance", "8.3")
 
 
 @noise.property("it sums to 1, and a word that never occurs is never drawn", counts=COUNTS,
@@ -132,7 +133,7 @@ noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
              "np.log1p(counts) * (counts > 0)", "a logarithm in place of the power")
 
-thin = Exercise("ch08.thin", REFERENCE, ["keep_probability", "subsample"], "Thin out")
+thin = Exercise("ch08.thin", REFERENCE, ["keep_probability", "subsample"], "Thin out", "8.4")
 
 
 @thin.property("probabilities are in [0, 1], and a more frequent word is kept less", counts=COUNTS,
@@ -191,7 +192,8 @@ def each_its_own(impl, seed):
     expect(50 < len(kept) < 150, "about half of 200", kept=len(kept))
 
 
-phrases = Exercise("ch08.phrases", REFERENCE, ["phrase_score", "merge_phrases"], "Words that stick")
+phrases = Exercise("ch08.phrases", REFERENCE, ["phrase_score", "merge_phrases"],
+                   "Words that stick", "8.5")
 
 
 @phrases.property("words that always stand together score 1 / count, others less",
@@ -237,7 +239,7 @@ phrases.mutant("merge_phrases", "np.append(0, np.cumsum(stays))[starts]", "start
                "the old starts are given back")
 phrases.mutant("merge_phrases", "names[keys[t]]", "V", "all phrases become one word")
 
-rate = Exercise("ch08.rate", REFERENCE, ["falling_rate"], "A rate that falls")
+rate = Exercise("ch08.rate", REFERENCE, ["falling_rate"], "A rate that falls", "8.6")
 DONE = st.lists(st.integers(0, 10_000).map(lambda i: i / 10_000), min_size=1, max_size=6)
 
 

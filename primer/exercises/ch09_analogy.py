@@ -33,7 +33,7 @@ def by_hand(W, questions, score):
         out.append(max(scores, key=scores.get))
     return np.array(out)
 
-add = Exercise("ch09.3cosadd", REFERENCE, ["analogy_3cosadd"], "a is to b as c is to ?")
+add = Exercise("ch09.3cosadd", REFERENCE, ["analogy_3cosadd"], "a is to b as c is to ?", "9.1")
 
 @add.property("no word of the question answers it", seed=SEEDS,
               hint="b - a + c lies near c: rule a, b and c out before you take the largest")
@@ -78,7 +78,7 @@ add.mutant("check_questions", "unit_rows(as_rows(W, 'W', least=4).astype(np.floa
            "dot products of raw vectors: long ones win")
 add.mutant("_best_words", "S.argmax(axis=1)", "S.argmin(axis=1)", "the farthest word")
 
-mul = Exercise("ch09.3cosmul", REFERENCE, ["analogy_3cosmul"], "Multiply in place of adding")
+mul = Exercise("ch09.3cosmul", REFERENCE, ["analogy_3cosmul"], "Multiply in place of adding", "9.2")
 
 @mul.property("with a large eps, a does not count", seed=SEEDS,
               hint="eps is added to what you divide by")
@@ -145,7 +145,7 @@ ranks.mutant("spearman", "average_ranks(side) - (len(side) + 1) / 2",
 ranks.mutant("spearman", "average_ranks(side) - (len(side) + 1) / 2",
              "np.argsort(side) - (len(side) - 1) / 2", "argsort is taken for the rank")
 
-parallel = Exercise("ch09.offsets", REFERENCE, ["offset_consistency"], "How parallel pairs are")
+parallel = Exercise("ch09.offsets", REFERENCE, ["offset_consistency"], "Parallel pairs", "9.3")
 
 @parallel.property("parallel offsets have 1, however long they are", seed=SEEDS,
                    hint="a cosine forgets lengths; a pair with itself does not count")
@@ -167,7 +167,7 @@ parallel.mutant("offset_consistency", "mean_pairwise_cosine(as_rows(B, 'B') - A)
                 "(mean_pairwise_cosine(as_rows(B, 'B') - A) * (len(A) - 1) + 1) / len(A)",
                 "each pair is compared with itself, too")
 
-perplexity = Exercise("ch09.perplexity", REFERENCE, ["joint_probabilities"], "Who is near?")
+perplexity = Exercise("ch09.perplexity", REFERENCE, ["joint_probabilities"], "Who is near?", "9.4")
 
 @perplexity.property("P is symmetric, has no diagonal and adds up to 1", seed=SEEDS,
                      hint="(p + p transposed) / (2 n); a point is not its own neighbour")
@@ -231,7 +231,7 @@ perplexity.mutant("joint_probabilities", "np.log(perplexity) < H", "np.log(perpl
                   "the bisection goes the wrong way")
 perplexity.mutant("joint_probabilities", "np.where(mean > 0, mean, 1)", "1e-9", "a fixed unit")
 
-forces = Exercise("ch09.tsne", REFERENCE, ["tsne_loss", "tsne_loss_grad"], "Pull and push")
+forces = Exercise("ch09.tsne", REFERENCE, ["tsne_loss", "tsne_loss_grad"], "Pull and push", "9.5")
 
 def a_map(seed, n=6):
     """-> P (n, n) with a zero in it, Y (n, 2)."""
@@ -279,7 +279,7 @@ forces.mutant("_student", "1 / (1 + sum((y[:, None] - y) ** 2 for y in Y.T))",
               "np.exp(-sum((y[:, None] - y) ** 2 for y in Y.T))", "a Gaussian in the map too")
 forces.mutant("_student", "np.fill_diagonal(w, 0)", "pass", "a point repels itself: w_ii = 1")
 
-sswe = Exercise("ch09.sswe", REFERENCE, ["sswe_loss"], "Good and bad in the loss")
+sswe = Exercise("ch09.sswe", REFERENCE, ["sswe_loss"], "Good and bad in the loss", "9.6")
 
 @sswe.property("it agrees with a calculation by hand", seed=SEEDS, alpha=st.floats(0, 1),
                hint="two hinges; the second has s on both scores, and is 0 where s is 0")

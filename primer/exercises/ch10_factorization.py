@@ -40,7 +40,7 @@ def by_hand(table, a, K=1):
     return out
 
 neighbours = Exercise("ch10.cooccurrence", REFERENCE, [
-    "cooccurrence", "cooccurrence_inverse_distance"], "Who stands near whom")
+    "cooccurrence", "cooccurrence_inverse_distance"], "Who stands near whom", "10.1")
 
 @neighbours.property("a window never reaches into the next document", documents=CORPORA,
                      window=WINDOWS, hint="count each document alone and add")
@@ -96,7 +96,7 @@ neighbours.mutant("count_by_distance", "((left, right), (right, left))", "((left
 neighbours.mutant("cooccurrence_inverse_distance", "counts / distances", "counts / distances ** 2",
                   "divided by the distance twice")
 
-association = Exercise("ch10.pmi", REFERENCE, ["pmi", "shifted_pmi", "ppmi"], "Beyond chance")
+association = Exercise("ch10.pmi", REFERENCE, ["pmi", "shifted_pmi", "ppmi"], "No chance", "10.2")
 SUMS = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
 @association.property("words that meet by chance have PMI 0", rows=SUMS, columns=SUMS,
@@ -155,7 +155,7 @@ association.mutant("ppmi", "np.maximum(0, M.data)",
 association.mutant("ppmi", "np.maximum(0, M.data)", "np.abs(M.data)",
                    "negative values lose their sign in place of being dropped")
 
-cell = Exercise("ch10.cell", REFERENCE, ["sgns_cell_loss", "sgns_cell_loss_grad"], "A cell's loss")
+cell = Exercise("ch10.cell", REFERENCE, ["sgns_cell_loss", "sgns_cell_loss_grad"], "A cell", "10.3")
 AMOUNTS = st.tuples(*[st.sampled_from([0.5, 1.0, 3.0, 8.0])] * 2)
 
 @cell.property("it is least where exp(x) is seen over drawn: at PMI - ln K", amounts=AMOUNTS,
@@ -186,7 +186,7 @@ cell.mutant("sgns_cell_loss_grad", "drawn * up - seen * down", "seen * down - dr
 cell.mutant("sgns_cell_loss_grad", "g * (drawn * up - seen * down)", "drawn * up - seen * down",
             "the factor from above is lost")
 
-factors = Exercise("ch10.vectors", REFERENCE, ["embed", "fold_in"], "Vectors from factors")
+factors = Exercise("ch10.vectors", REFERENCE, ["embed", "fold_in"], "From factors", "10.4, 10.5")
 
 @st.composite
 def matrices(draw):
@@ -231,7 +231,7 @@ factors.mutant("embed", "svd.Vt.T * svd.S ** power", "svd.Vt.T * svd.S ** (1 - p
 factors.mutant("fold_in", "svd.S ** (power - 1)", "svd.S ** power",
                "not divided by the singular values")
 
-topics = Exercise("ch10.gibbs", REFERENCE, ["gibbs_sweep"], "One sweep over the topics")
+topics = Exercise("ch10.gibbs", REFERENCE, ["gibbs_sweep"], "One sweep over the topics", "10.6")
 SIZES = st.integers(1, 3)
 
 @st.composite

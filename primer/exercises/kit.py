@@ -45,7 +45,7 @@ from primer.exercises.expectations import (
 )
 
 __all__ = ["Broken", "Effort", "Exercise", "Guarded", "Hang", "Mutant", "Outcome", "Property",
-           "alarm", "catalogue", "catches", "difference", "expect", "expect_close",
+           "alarm", "catalogue", "catcher", "catches", "difference", "expect", "expect_close",
            "expect_refused", "quiet", "run_property", "sample"]
 
 
@@ -83,6 +83,7 @@ class Exercise:
     reference: str                    # the module with the right answer
     functions: list
     title: str
+    equations: str = ""               # the chapter's that it is about: "5.3, 5.4"
     properties: list = field(default_factory=list)
     mutants: list = field(default_factory=list)
 
@@ -260,3 +261,12 @@ def catches(prop, source, inputs):
         except (Exception, Hang):
             return True
     return False
+
+
+def catcher(exercise, module, properties, seed=0):
+    """The first of the properties that notices a mistake with a student's effort, or None; it is
+    moved to the front, as it is likely to notice the next one."""
+    found = next((p for p in properties if catches(p, module, sample(
+        p, exercise.reference, Effort(seed=seed)))), None)
+    properties.sort(key=lambda p: p is not found)
+    return found
