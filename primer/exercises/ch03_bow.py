@@ -48,7 +48,7 @@ def is_csr(X):
 
 # ---- words --------------------------------------------------------------------------------------
 
-words = Exercise("ch03.words", REFERENCE, ["tokenize"], "A text becomes a list of words")
+words = Exercise("ch03.words", REFERENCE, ["tokenize"], "A text becomes a list of words", "3.1")
 
 
 @words.property("every word comes out, in order, repeats included",
@@ -88,7 +88,7 @@ words.mutant("tokenize", "WORD.findall(text.lower())",
 # ---- one document -------------------------------------------------------------------------------
 
 counts = Exercise("ch03.counts", REFERENCE, ["build_vocabulary", "count_vector"],
-                  "A document becomes a vector")
+                  "A document becomes a vector", "3.2, 3.3")
 
 
 @counts.property("words are numbered 0, 1, 2, ... as they first appear", documents=token_lists,
@@ -164,7 +164,7 @@ counts.mutant("count_vector", "len(vocabulary)", "0", "the vector ends with the 
 # ---- a corpus -----------------------------------------------------------------------------------
 
 corpus = Exercise("ch03.corpus", REFERENCE, ["bag_of_words", "count_matrix"],
-                  "A corpus becomes a matrix that keeps no zeros")
+                  "A corpus becomes a matrix that keeps no zeros", "3.4")
 
 
 @corpus.property("the matrix holds what counting one by one gives", documents=corpora,

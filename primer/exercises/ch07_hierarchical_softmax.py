@@ -66,14 +66,17 @@ def drawn(seed, V=6, d=3, n=5):
     return H, N, rng.integers(0, V, n), huffman_tree(rng.integers(1, 40, V))
 
 
-tree = Exercise("ch07.tree", REFERENCE, ["huffman_tree"], "Huffman's tree")
+tree = Exercise("ch07.tree", REFERENCE, ["huffman_tree"], "Huffman's tree", "7.1")
 
 
 @tree.property("no word stands on another one's path, and no place is left empty", counts=COUNTS,
                hint="each inner node has exactly two children: sum of 2^-length is 1")
 def full(impl, counts):
-    lengths = np.diff(impl.huffman_tree(np.array(counts)).indptr)
+    made = impl.huffman_tree(np.array(counts))
+    lengths = np.diff(made.indptr)
     expect(len(lengths) == len(counts), "a path for each word", paths=len(lengths))
+    expect(made.indptr[0] == 0 and made.indptr[-1] == len(made.nodes) == len(made.codes),
+           "paths fill nodes and codes from 0 on", indptr=made.indptr, nodes=made.nodes)
     expect(sum(2.0 ** -lengths) == 1, "the sum of 2^-length is 1", lengths=lengths)
 
 
@@ -134,13 +137,14 @@ tree.mutant("merge_rarest", "weight[leaf] < weight[inner]", "True",
 tree.mutant("merge_rarest", "new, turn", "new, 1 - turn", "left and right are exchanged")
 tree.mutant("merge_rarest", "_in_order(order, parents)", "np.array(parents, np.int64)",
             "paths are not given back to their words")
-tree.mutant("paths_from_root", "indptr[1:] - 1", "indptr[:-1].copy()",
-            "paths run into each other: they are written from the wrong end")
+tree.mutant("paths_from_root", "Tree(indptr, nodes, codes)",
+            "Tree(indptr, *(np.concatenate([x[a:b][::-1] for a, b in zip([0, *indptr], indptr)]) "
+            "for x in (nodes, codes)))", "paths begin at the leaf, not at the root")
 
 tree.mutant("paths_from_root", "depth[parents[:V]] + (V > 1)", "depth[parents[:V]]",
             "the turn to the leaf itself is not counted")
 
-path = Exercise("ch07.path", REFERENCE, ["predict"], "The probability along a path")
+path = Exercise("ch07.path", REFERENCE, ["predict"], "The probability along a path", "7.2, 7.3")
 
 
 @path.property("the probabilities of all words add up to 1", seed=SEEDS, counts=FEW,
@@ -189,7 +193,8 @@ path.mutant("paths_of", "tree.indptr[words + 1] - tree.indptr[words]",
             "np.maximum(tree.indptr[words + 1] - tree.indptr[words] - 1, 1)",
             "L(w) - 1 factors, with L(w) taken for the inner nodes: the last turn is missing")
 
-slope = Exercise("ch07.gradient", REFERENCE, ["predict_backward"], "The gradient along a path")
+slope = Exercise("ch07.gradient", REFERENCE, ["predict_backward"],
+                 "The gradient along a path", "7.4, 7.5")
 
 
 @slope.property("the gradient is the loss's slope", seed=SEEDS, g=st.sampled_from([1.0, -2.5]),
@@ -233,7 +238,7 @@ slope.mutant("predict_backward", "np.zeros_like(N)", "N.copy()",
 slope.mutant("predict_backward", "ds[:, None] * N[nodes]", "ds[:, None] * N[nodes] / len(ds)",
              "divided by the number of turns")
 
-place = Exercise("ch07.place", REFERENCE, ["place_loss_grad"], "All neighbours of a place")
+place = Exercise("ch07.place", REFERENCE, ["place_loss_grad"], "All neighbours of a place", "7.6")
 
 
 def drawn_place(seed):
@@ -250,7 +255,7 @@ def place_by_hand(impl, seed):
     H, U, turns = drawn_place(seed)
     way = list(enumerate(turns.tolist()))
     expect_close(impl.place_loss_grad(H, U, turns)[0], sum(loss_by_hand(h, U, way) for h in H),
-                 "the sum of equation 7.3")
+                 "the sum of equation 7.3, as (7.6) has it")
 
 
 @place.property("dH and dU are its slope", seed=SEEDS,

@@ -33,7 +33,8 @@ def loss_by_hand(h, U, word, noise):
         minus_log_sigmoid(-scores[k]) for k in noise if k != word)
 
 
-loss = Exercise("ch08.loss", REFERENCE, ["pair_loss", "pair_loss_grad"], "One word against K")
+loss = Exercise("ch08.loss", REFERENCE, ["pair_loss", "pair_loss_grad"],
+                "One word against K", "8.1, 8.2")
 
 
 @loss.property("while U is 0, each word that counts costs ln 2", seed=SEEDS,
@@ -95,7 +96,7 @@ loss.mutant("pair_loss_grad", "np.add.at(dU, words, g * G[:, :, None] * H[:, Non
 loss.mutant("pair_loss_grad", "np.einsum('nk,nkd->nd', G, U[words])",
             "G[:, :1] * U[words[:, 0]]", "dl/dh has the right word's part only")
 
-noise = Exercise("ch08.noise", REFERENCE, ["noise_distribution"], "Words by chance")
+noise = Exercise("ch08.noise", REFERENCE, ["noise_distribution"], "Words by chance", "8.3")
 
 
 @noise.property("it sums to 1, and a word that never occurs is never drawn", counts=COUNTS,
@@ -120,6 +121,8 @@ def flattened(impl, count):
     expect_close(p[1] / p[0], 8.0, "the ratio")
 
 
+noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
+             "counts", "the power 3/4 is left out")
 noise.mutant("noise_distribution", "weights / weights.sum()", "weights / counts.sum()",
              "divided by the number of words, not by the sum of the powers")
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
@@ -130,7 +133,7 @@ noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (
 noise.mutant("noise_distribution", "np.where(counts > 0, counts, 0) ** power * (counts > 0)",
              "np.log1p(counts) * (counts > 0)", "a logarithm in place of the power")
 
-thin = Exercise("ch08.thin", REFERENCE, ["keep_probability", "subsample"], "Thin out")
+thin = Exercise("ch08.thin", REFERENCE, ["keep_probability", "subsample"], "Thin out", "8.4")
 
 
 @thin.property("probabilities are in [0, 1], and a more frequent word is kept less", counts=COUNTS,
@@ -189,7 +192,8 @@ def each_its_own(impl, seed):
     expect(50 < len(kept) < 150, "about half of 200", kept=len(kept))
 
 
-phrases = Exercise("ch08.phrases", REFERENCE, ["phrase_score", "merge_phrases"], "Words that stick")
+phrases = Exercise("ch08.phrases", REFERENCE, ["phrase_score", "merge_phrases"],
+                   "Words that stick", "8.5")
 
 
 @phrases.property("words that always stand together score 1 / count, others less",
@@ -234,3 +238,30 @@ phrases.mutant("merge_phrases", "inside & np.isin(keys, list(names))",
 phrases.mutant("merge_phrases", "np.append(0, np.cumsum(stays))[starts]", "starts",
                "the old starts are given back")
 phrases.mutant("merge_phrases", "names[keys[t]]", "V", "all phrases become one word")
+
+rate = Exercise("ch08.rate", REFERENCE, ["falling_rate"], "A rate that falls", "8.6")
+DONE = st.lists(st.integers(0, 10_000).map(lambda i: i / 10_000), min_size=1, max_size=6)
+
+
+@rate.property("the whole rate at first, half of it half way, a little at the end",
+               done=DONE, start=st.sampled_from([0.025, 0.05]), hint="r (1 - done), never nothing")
+def from_whole_to_little(impl, done, start):
+    got = impl.falling_rate(start, np.array([0.0, 0.5, 1.0]))
+    expect_close(got, np.array([start, start / 2, start / 10_000]), "three places", rtol=1e-6)
+    own = impl.falling_rate(start, np.sort(done))
+    expect(np.all(np.diff(own) <= 0), "it falls", yours=own)
+
+
+@rate.property("it agrees with (8.6)", done=DONE, start=st.sampled_from([0.025, 0.05]),
+               hint="max(1 - done, 1/10000), of each number")
+def rate_by_hand(impl, done, start):
+    want = np.array([start * max(1 - x, 1e-4) for x in done])
+    expect_close(impl.falling_rate(start, np.array(done)), want, "rate max(1 - done, 1/10000)",
+                 rtol=1e-6)
+
+
+rate.mutant("falling_rate", "np.maximum(1 - done, 1e-4)", "(1 - done)", "it ends at 0")
+rate.mutant("falling_rate", "np.maximum(1 - done, 1e-4)", "np.maximum(done, 1e-4)", "it rises")
+rate.mutant("falling_rate", "rate * np.maximum(1 - done, 1e-4)",
+            "np.maximum(rate * (1 - done), 1e-4)",
+            "the lowest rate is 1/10000 itself, not that part of the rate")

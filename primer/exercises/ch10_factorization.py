@@ -21,7 +21,6 @@ CORPORA = st.lists(DOCUMENTS, min_size=1, max_size=4)
 WINDOWS = st.integers(1, 4)
 POWERS = st.sampled_from([1.0, 0.75, 0.5])
 
-
 @st.composite
 def tables(draw, square=False):
     """Counts of up to 4 words and 4 contexts, at least one above 0 -> (m, V) int64."""
@@ -29,7 +28,6 @@ def tables(draw, square=False):
     table = draw(arrays(np.int64, (m, m if square else columns), elements=st.integers(-3, 9)))
     assume(table.max() > 0)
     return np.maximum(table, 0)
-
 
 def by_hand(table, a, K=1):
     """PMI - ln K of each cell, one number at a time; cells without a count: 0 -> (m, V)."""
@@ -41,10 +39,8 @@ def by_hand(table, a, K=1):
                 out[w, c] = math.log(count / (row.sum() * noise)) - math.log(K)
     return out
 
-
-neighbours = Exercise("ch10.cooccurrence", REFERENCE,
-                      ["cooccurrence", "cooccurrence_inverse_distance"], "Who stands near whom")
-
+neighbours = Exercise("ch10.cooccurrence", REFERENCE, [
+    "cooccurrence", "cooccurrence_inverse_distance"], "Who stands near whom", "10.1")
 
 @neighbours.property("a window never reaches into the next document", documents=CORPORA,
                      window=WINDOWS, hint="count each document alone and add")
@@ -53,14 +49,12 @@ def documents_add_up(impl, documents, window):
     expect_close(to_dense(impl.cooccurrence(documents, V, window)), sum(alone),
                  "the sum over the documents")
 
-
 @neighbours.property("both directions count: the matrix is symmetric", documents=CORPORA,
                      window=WINDOWS, hint="each pair is counted for its left and its right word")
 def is_symmetric(impl, documents, window):
     for count in (impl.cooccurrence, impl.cooccurrence_inverse_distance):
         got = to_dense(count(documents, V, window))
         expect_close(got, got.T, "equal to its transpose")
-
 
 @neighbours.property("a word is no neighbour of itself, unless it stands there twice",
                      order=st.permutations(range(V)), window=WINDOWS,
@@ -69,13 +63,11 @@ def centre_does_not_count(impl, order, window):
     got = to_dense(impl.cooccurrence([order], V, window))
     expect_close(np.diag(got), np.zeros(V, int), "all words are different")
 
-
 @neighbours.property("a token in the middle of a long text has 2 x window neighbours",
                      window=WINDOWS, hint="how far does the window reach on each side?")
 def reach(impl, window):
     got = to_dense(impl.cooccurrence([[0] * window + [1] + [0] * window + [0]], V, window))
     expect_close(got[1, 0], 2 * window, "neighbours of the one token of word 1")
-
 
 @neighbours.property("it agrees with a calculation by hand", documents=CORPORA, window=WINDOWS,
                      hint="for each token i and each j of its document with 1 <= |i - j| <= window")
@@ -91,7 +83,6 @@ def counts_by_hand(impl, documents, window):
     expect_close(to_dense(impl.cooccurrence_inverse_distance(documents, V, window)), near,
                  "each neighbour: 1 / distance")
 
-
 neighbours.mutant("count_by_distance", "int(window)", "int(window) - 1",
                   "the window is one token too short")
 neighbours.mutant("count_by_distance", "int(window)", "int(window) + 1",
@@ -104,11 +95,9 @@ neighbours.mutant("count_by_distance", "((left, right), (right, left))", "((left
                   "only what follows is counted")
 neighbours.mutant("cooccurrence_inverse_distance", "counts / distances", "counts / distances ** 2",
                   "divided by the distance twice")
-association = Exercise("ch10.pmi", REFERENCE, ["pmi", "shifted_pmi", "ppmi"], "Beyond chance")
 
-
+association = Exercise("ch10.pmi", REFERENCE, ["pmi", "shifted_pmi", "ppmi"], "No chance", "10.2")
 SUMS = st.lists(st.integers(1, 9), min_size=1, max_size=4)
-
 
 @association.property("words that meet by chance have PMI 0", rows=SUMS, columns=SUMS,
                       hint="if C_wc = C_w C_c / total, what must the logarithm be of?")
@@ -116,13 +105,11 @@ def independent_is_zero(impl, rows, columns):
     got = impl.pmi(compress(np.outer(rows, columns)))
     expect_close(got.data, np.zeros(len(rows) * len(columns)), "counts of rank 1", atol=1e-9)
 
-
 @association.property("a corpus of ten times the size has the same PMI", table=tables(),
                       times=st.integers(2, 10), a=POWERS, hint="is the total below the bar too?")
 def ignores_size(impl, table, times, a):
     expect_close(impl.pmi(compress(table * times), a).data, impl.pmi(compress(table), a).data,
                  "all counts multiplied", atol=1e-9)
-
 
 @association.property("more negatives lower every value, by ln K", table=tables(), a=POWERS,
                       K=st.integers(1, 20), hint="minus, and the natural logarithm")
@@ -130,7 +117,6 @@ def shift_is_down(impl, table, K, a):
     C = compress(table)
     expect_close(impl.shifted_pmi(C, K, a).data, impl.pmi(C, a).data - math.log(K), "PMI - ln K",
                  atol=1e-9)
-
 
 @association.property("what is kept of the shifted PMI is above 0, and it is the same there",
                       table=tables(), K=st.integers(1, 20), a=POWERS,
@@ -141,7 +127,6 @@ def kept_is_positive(impl, table, K, a):
     expect(np.all(got.data > 0), "nothing that is 0 or below is stored", your_answer=got.data)
     expect_close(to_dense(got), np.maximum(to_dense(shifted), 0), "max(0, PMI - ln K)", atol=1e-12)
 
-
 @association.property("it agrees with a calculation by hand", table=tables(), a=POWERS,
                       K=st.integers(1, 9), hint="ln( C_wc / (C_w P(c)) ), one number at a time")
 def pmi_by_hand(impl, table, a, K):
@@ -149,7 +134,6 @@ def pmi_by_hand(impl, table, a, K):
     expect_close(to_dense(impl.pmi(C, a)), by_hand(table, a), "equation 10.2", atol=1e-9)
     expect_close(to_dense(impl.ppmi(C, K, a)), np.maximum(by_hand(table, a, K), 0),
                  "max(0, PMI - ln K)", atol=1e-9)
-
 
 association.mutant("pmi", "np.log(C.data / expected_counts(C, context_power))",
                    "np.log2(C.data / expected_counts(C, context_power))",
@@ -171,8 +155,38 @@ association.mutant("ppmi", "np.maximum(0, M.data)",
 association.mutant("ppmi", "np.maximum(0, M.data)", "np.abs(M.data)",
                    "negative values lose their sign in place of being dropped")
 
-factors = Exercise("ch10.vectors", REFERENCE, ["embed", "fold_in"], "Vectors from factors")
+cell = Exercise("ch10.cell", REFERENCE, ["sgns_cell_loss", "sgns_cell_loss_grad"], "A cell", "10.3")
+AMOUNTS = st.tuples(*[st.sampled_from([0.5, 1.0, 3.0, 8.0])] * 2)
 
+@cell.property("it is least where exp(x) is seen over drawn: at PMI - ln K", amounts=AMOUNTS,
+               hint="seen pulls up, drawn pulls down")
+def least_at_the_optimum(impl, amounts):
+    seen, drawn = (np.full(3, x) for x in amounts)
+    x = math.log(amounts[0] / amounts[1]) + np.array([-0.5, 0.0, 0.5])
+    slope, loss = (f(x, seen, drawn) for f in (impl.sgns_cell_loss_grad, impl.sgns_cell_loss))
+    expect_close(slope[1], 0.0, "no slope there", atol=1e-9)
+    expect(slope[0] < 0 < slope[2], "down to it, and up again", slopes=slope)
+    expect(loss[1] < min(loss[0], loss[2]), "the least loss", losses=loss)
+
+@cell.property("they agree with (10.3), one number at a time", amounts=AMOUNTS,
+               x=st.integers(-20, 20), g=st.sampled_from([1.0, -2.0]),
+               hint="sig(x) = 1 / (1 + exp(-x)); natural logarithms")
+def cell_by_hand(impl, amounts, x, g):
+    (seen, drawn), x = amounts, x / 4
+    up, down = 1 / (1 + math.exp(-x)), 1 / (1 + math.exp(x))
+    one = [np.array([v]) for v in (x, seen, drawn)]
+    expect_close(impl.sgns_cell_loss(*one), [-seen * math.log(up) - drawn * math.log(down)], "l(x)")
+    expect_close(impl.sgns_cell_loss_grad(*one, g=g), [g * (drawn * up - seen * down)], "g dl/dx")
+
+cell.mutant("sgns_cell_loss", "drawn * np.logaddexp(0, scores)", "np.logaddexp(0, scores)",
+            "the drawn pairs count once, however many they are")
+cell.mutant("sgns_cell_loss", "np.logaddexp(0, -scores)", "np.logaddexp(0, scores)",
+            "the sign of the sigmoid: a seen pair is pushed away")
+cell.mutant("sgns_cell_loss_grad", "drawn * up - seen * down", "seen * down - drawn * up", "uphill")
+cell.mutant("sgns_cell_loss_grad", "g * (drawn * up - seen * down)", "drawn * up - seen * down",
+            "the factor from above is lost")
+
+factors = Exercise("ch10.vectors", REFERENCE, ["embed", "fold_in"], "From factors", "10.4, 10.5")
 
 @st.composite
 def matrices(draw):
@@ -182,20 +196,16 @@ def matrices(draw):
     assume(np.linalg.svd(M)[1].min() > 0.1)
     return M
 
-
 EXPONENTS = st.sampled_from([0.0, 0.25, 0.5, 1.0])
-
 
 def factorised(M):
     return SVD(*np.linalg.svd(M, full_matrices=False))
-
 
 @factors.property("vectors of rows times vectors of columns give the matrix, for p = 1/2",
                   M=matrices(), hint="U S^p and V S^p: the exponents of S add up to 1")
 def halves_make_the_matrix(impl, M):
     rows, columns = impl.embed(factorised(M), 0.5)
     expect_close(rows @ columns.T, M, "U S^1/2 (V S^1/2)'", atol=1e-9)
-
 
 @factors.property("for p = 1 the dot products of rows are those of the matrix; for p = 0 rows lose "
                   "the singular values", M=matrices(), hint="S^p: to the power p, once")
@@ -206,14 +216,12 @@ def exponent_weighs(impl, M):
     expect_close(columns @ columns.T, M.T @ M, "V S S V' = M' M", atol=1e-8)
     expect_close(impl.embed(svd, 0.0)[0], svd.U, "S^0 = 1", atol=1e-12)
 
-
 @factors.property("a row of the matrix, folded in, lands on its own vector", M=matrices(),
                   p=EXPONENTS, hint="M V = U S: which power of S is still missing?")
 def folds_to_itself(impl, M, p):
     svd = factorised(M)
     expect_close(impl.fold_in(compress(M), svd, p), impl.embed(svd, p)[0], "equation 10.5",
                  atol=1e-8)
-
 
 factors.mutant("embed", "svd.U * svd.S ** power", "svd.U", "the singular values are left out")
 factors.mutant("embed", "svd.U * svd.S ** power", "svd.U * svd.S ** (2 * power)",
@@ -223,9 +231,8 @@ factors.mutant("embed", "svd.Vt.T * svd.S ** power", "svd.Vt.T * svd.S ** (1 - p
 factors.mutant("fold_in", "svd.S ** (power - 1)", "svd.S ** power",
                "not divided by the singular values")
 
-topics = Exercise("ch10.gibbs", REFERENCE, ["gibbs_sweep"], "One sweep over the topics")
+topics = Exercise("ch10.gibbs", REFERENCE, ["gibbs_sweep"], "One sweep over the topics", "10.6")
 SIZES = st.integers(1, 3)
-
 
 @st.composite
 def states(draw):
@@ -236,12 +243,10 @@ def states(draw):
         return draw(st.lists(st.integers(0, most - 1), min_size=N, max_size=N))
     return ids(V), sorted(ids(n)), T, ids(T), [u / 1000 for u in ids(1000)]
 
-
 def start(state):
     words, owners, T, z, uniforms = (np.array(part) for part in state)
     first = count_topics(z, words, owners, (int(owners.max()) + 1, int(T), V))
     return first, words, owners, uniforms
-
 
 @topics.property("the counts stay those of the topics that it returns", state=states(),
                  hint="take the token out of its old topic, count it in the new one")
@@ -253,7 +258,6 @@ def counts_follow(impl, state):
     expect_close(got.by_document, want.by_document, "tokens of each topic in each document")
     expect_close(got.by_word, want.by_word, "tokens of each topic of each word")
 
-
 @topics.property("a single token forgets its old topic", word=st.integers(0, V - 1),
                  old=st.integers(0, 2), u=st.integers(0, 999),
                  hint="all others are no one: each of the three topics has the same chance")
@@ -262,7 +266,6 @@ def alone_is_free(impl, word, old, u):
     first = count_topics(np.array([old]), np.array([word]), np.array([0]), (1, 3, V))
     got = impl.gibbs_sweep(first, np.array([word]), np.array([0]), 0.5, 0.1, np.array([u / 1000]))
     expect_close(got.topics, np.array([3 * u // 1000]), "thirds of [0, 1)")
-
 
 @topics.property("it agrees with a calculation by hand", state=states(),
                  alpha=st.sampled_from([0.1, 1.0]), beta=st.sampled_from([0.01, 0.5]),
@@ -281,13 +284,11 @@ def sweep_by_hand(impl, state, alpha, beta):
     got = impl.gibbs_sweep(first, words, owners, alpha, beta, uniforms)
     expect_close(got.topics, np.array(z), "equation 10.6, token after token")
 
-
 BY_DOCUMENT, BY_WORD = "by_document[j] + alpha", "by_word[:, w] + beta"
-topics.mutant("gibbs_sweep", BY_DOCUMENT,
-              "by_document[j] + (np.arange(len(totals)) == topics[i]) + alpha",
+OWN = "(np.arange(len(totals)) == topics[i])"
+topics.mutant("gibbs_sweep", BY_DOCUMENT, f"{BY_DOCUMENT} + {OWN}",
               "the token itself still counts in its document")
-topics.mutant("gibbs_sweep", BY_WORD,
-              "by_word[:, w] + (np.arange(len(totals)) == topics[i]) + beta",
+topics.mutant("gibbs_sweep", BY_WORD, f"{BY_WORD} + {OWN}",
               "the token itself still counts for its word")
 topics.mutant("gibbs_sweep", "counts[topics[i]] -= 1", "counts[topics[i]] -= 0",
               "the token is never taken out: the counts grow")

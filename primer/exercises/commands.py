@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from primer.exercises import kernel_exercises, report, stubs
-from primer.exercises.kit import Effort, catalogue, run_property
+from primer.exercises.kit import Effort, catalogue, catcher, catches, sample
 from primer.exercises.mutate import build, systematic
 from primer.exercises.student import Student
 
@@ -196,18 +196,25 @@ def state(row, folder):
 
 
 def kills(arguments):
-    """The matrix: a column for each property, a row for each mistake, X where it is caught."""
+    """The matrix: a column for each property, a row for each mistake, X where it is caught; of
+    systematic changes the share that is caught, and the others."""
     names = [report.chapter_of(c) for c in arguments.chapters] or report.chapters()
-    effort = Effort(shrink_seconds=0)
+    caught = total = 0
     for exercise in tqdm([e for n in names for e in catalogue(n)], "exercises", disable=None,
                          leave=False):
         tqdm.write(f"\n{exercise.id}  {exercise.title}")
-        for i, prop in enumerate(exercise.properties):
+        properties = list(exercise.properties)
+        if arguments.systematic:
+            found = {w: catcher(exercise, m, properties) for w, m in systematic(exercise)}
+            caught, total = caught + sum(map(bool, found.values())), total + len(found)
+            tqdm.write(f"  {sum(map(bool, found.values()))} of {len(found)} are caught"
+                       + "".join(f"\n  survives  {w}" for w, by in found.items() if not by))
+            continue
+        for i, prop in enumerate(properties):
             tqdm.write(f"  {' ' * i}| {prop.claim}")
-        mutants = ([(m.mistake, build(exercise, m)) for m in exercise.mutants]
-                   if not arguments.systematic else systematic(exercise))
-        for words, module in mutants:
-            row = [run_property(p, module, effort).status for p in exercise.properties]
-            marks = "".join("." if s == "passed" else "X" for s in row)
-            if not arguments.systematic or set(marks) == {"."}:
-                tqdm.write(f"  {marks}  {words}")
+        for mutant in exercise.mutants:
+            row = [catches(p, build(exercise, mutant), sample(p, exercise.reference, Effort()))
+                   for p in properties]
+            tqdm.write(f"  {''.join('.X'[x] for x in row)}  {mutant.mistake}")
+    if total:
+        print(f"\n{caught} of {total} changes are caught: {caught / total:.1%}")

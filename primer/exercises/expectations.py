@@ -57,6 +57,19 @@ def expect_close(got, want, claim, rtol=1e-9, atol=1e-12):
         raise Broken(f"{claim}: {words}", {"your answer": got, "expected": want})
 
 
+def expect_refused(claim, function, *arguments):
+    """Raise Broken unless the call raises ValueError, here or in a student's own process."""
+    try:
+        got = function(*arguments)
+    except Exception as error:
+        if isinstance(error, NotImplementedError | Broken):
+            raise
+        kind = getattr(error, "kind", type(error).__name__)
+        expect(kind == "ValueError", f"{claim}: raise a ValueError", your_error=error)
+    else:
+        expect(False, f"{claim}: raise a ValueError", your_answer=got)
+
+
 class Guarded:
     """An implementation whose calls are remembered, and checked for changed arguments."""
 

@@ -107,7 +107,9 @@ def heading(report):
     words = f"{done} of {len(report.outcomes)} properties hold"
     if all(o.status == "todo" for o in report.outcomes):
         words = "to do: not written yet"
-    return f"{report.exercise.id}  {report.exercise.title}", words
+    exercise = report.exercise
+    return f"{exercise.id}  {exercise.title}" + f" ({exercise.equations})" * bool(
+        exercise.equations), words
 
 
 def as_text(report):

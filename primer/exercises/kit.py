@@ -13,6 +13,8 @@ takes no `st.data()` and no random generator.
 """
 import contextlib
 import copy
+import dataclasses
+import functools
 import importlib
 import io
 import os
@@ -33,10 +35,18 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY",
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import UnsatisfiedAssumption
 
-from primer.exercises.expectations import Broken, Guarded, difference, expect, expect_close
+from primer.exercises.expectations import (
+    Broken,
+    Guarded,
+    difference,
+    expect,
+    expect_close,
+    expect_refused,
+)
 
 __all__ = ["Broken", "Effort", "Exercise", "Guarded", "Hang", "Mutant", "Outcome", "Property",
-           "alarm", "catalogue", "difference", "expect", "expect_close", "quiet", "run_property"]
+           "alarm", "catalogue", "catcher", "catches", "difference", "expect", "expect_close",
+           "expect_refused", "quiet", "run_property", "sample"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Exercise:
     reference: str                    # the module with the right answer
     functions: list
     title: str
+    equations: str = ""               # the chapter's that it is about: "5.3, 5.4"
     properties: list = field(default_factory=list)
     mutants: list = field(default_factory=list)
 
@@ -221,3 +232,41 @@ def run_property(prop, source, effort=None):
         if trial.outcome.status == "passed":              # a trouble of Hypothesis itself
             raise
     return trial.outcome
+
+
+@functools.cache
+def sample(prop, reference, effort):
+    """The inputs that run_property tries on the reference, to replay  ->  list of dict."""
+    kept = []
+
+    def check(impl, **inputs):
+        before = copy.deepcopy(inputs)
+        prop.check(impl, **inputs)
+        kept.append(before)
+
+    run_property(dataclasses.replace(prop, check=check), importlib.import_module(reference), effort)
+    return kept
+
+
+def catches(prop, source, inputs):
+    """Whether a property does not hold on one of these inputs: what run_property would find, in a
+    tenth of its time  ->  bool."""
+    impl = Guarded(source, prop.functions)
+    for one in inputs:
+        try:
+            with quiet(), alarm(Effort.call_seconds):
+                prop.check(impl, **copy.deepcopy(one))
+        except UnsatisfiedAssumption:
+            pass
+        except (Exception, Hang):
+            return True
+    return False
+
+
+def catcher(exercise, module, properties, seed=0):
+    """The first of the properties that notices a mistake with a student's effort, or None; it is
+    moved to the front, as it is likely to notice the next one."""
+    found = next((p for p in properties if catches(p, module, sample(
+        p, exercise.reference, Effort(seed=seed)))), None)
+    properties.sort(key=lambda p: p is not found)
+    return found

@@ -7,14 +7,15 @@
 """
 import copy
 import dataclasses
+import functools
 import importlib
+import itertools
 import sys
-import zlib
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from primer.exercises import feedback
 from primer.exercises.expectations import Broken, Guarded
@@ -29,12 +30,14 @@ from primer.exercises.kit import (
     catalogue,
     quiet,
     run_property,
+    sample,
 )
 from primer.exercises.mutate import build
 
 EFFORTS = {"quick": Effort(), "grading": Effort(examples=300, seed=1, seconds=30.0)}
-REPLAYED = 40                         # inputs a property that tell one mistake from another
-DIFFERENT = 3                         # so many answers must be wrong before a mistake is named
+REPLAYED = Effort(examples=24, seed=7)  # inputs a property that tell one mistake from another
+DIFFERENT = 2                         # so many answers must be wrong before a mistake is named
+PATIENCE = 5.0                        # seconds for a slow student's answers: fewer inputs then
 
 
 class NotYet(AssertionError):
@@ -109,37 +112,18 @@ def judge(exercise, source, effort="quick", hints=True):
     return report
 
 
-def sample(prop, n=REPLAYED):
-    """Inputs that a property draws, the same each time  ->  list of dict."""
-    drawn = []
-
-    def keep(**inputs):
-        drawn.append(inputs)
-
-    test = seed(zlib.crc32(f"sample {prop}".encode()))(given(**prop.inputs)(keep))
-    settings(max_examples=n, phases=[Phase.generate], database=None, deadline=None,
-             derandomize=False, verbosity=Verbosity.quiet,
-             suppress_health_check=list(HealthCheck))(test)()
-    return drawn
-
-
-def answers(prop, source, inputs):
-    """What the functions return as a property tries each input  ->  list of [(name, value), ...].
+def answer(prop, source, inputs):
+    """What the functions return as a property tries its inputs  ->  list of (name, value).
     An error stands as its type's name."""
-    impl, found = Guarded(source, prop.functions), []
-    for one in inputs:
-        impl.calls.clear()
-        impl.answers.clear()
-        end = []
-        try:
-            with quiet(), alarm(2.0):
-                prop.check(impl, **copy.deepcopy(one))
-        except (Broken, UnsatisfiedAssumption):
-            pass
-        except (Exception, Hang) as error:
-            end = [("error", getattr(error, "kind", type(error).__name__))]
-        found.append([*impl.answers, *end])
-    return found
+    impl, end = Guarded(source, prop.functions), []
+    try:
+        with quiet(), alarm(2.0):
+            prop.check(impl, **copy.deepcopy(inputs))
+    except (Broken, UnsatisfiedAssumption):
+        pass
+    except (Exception, Hang) as error:
+        end = [("error", getattr(error, "kind", type(error).__name__))]
+    return [*impl.answers, *end]
 
 
 def _alike(a, b):
@@ -159,24 +143,37 @@ def _alike(a, b):
         return False
 
 
+@functools.cache
+def replays(exercise_id):
+    """What a diagnosis replays: each property's inputs in turn, and the right answers
+    ->  list of (property, inputs, answer)."""
+    exercise = find(exercise_id)
+    reference = importlib.import_module(exercise.reference)
+    drawn = [[(p, inputs) for inputs in sample(p, exercise.reference, REPLAYED)]
+             for p in exercise.properties]
+    return [(p, inputs, answer(p, reference, inputs))
+            for turn in itertools.zip_longest(*drawn) for p, inputs in filter(None, turn)]
+
+
 def diagnose(exercise, source):
     """The mistake of the catalogue whose answers are the student's on many fresh inputs  ->  str,
     "" for none, or for more than one."""
-    cases = [(p, sample(p)) for p in exercise.properties]
-    mine = [answers(p, source, inputs) for p, inputs in cases]
-    reference = importlib.import_module(exercise.reference)
-    right = [answers(p, reference, inputs) for p, inputs in cases]
-    wrong = sum(not _alike(a, b) for m, r in zip(mine, right, strict=True)
-                for a, b in zip(m, r, strict=True))
-    if wrong < DIFFERENT:
+    cases = replays(exercise.id)
+    wrong, right, until = [], [], time.perf_counter() + PATIENCE
+    for prop, inputs, known in cases:
+        own = answer(prop, source, inputs)
+        (right if _alike(own, known) else wrong).append((prop, inputs, own))
+        if time.perf_counter() > until:
+            break
+    if len(wrong) < DIFFERENT:
         return ""
-    found = []
-    for mutant in exercise.mutants:
-        module = build(exercise, mutant)
-        if all(_alike(a, b) for (p, inputs), m in zip(cases, mine, strict=True)
-               for a, b in zip(m, answers(p, module, inputs), strict=True)):
-            found.append(mutant.mistake)
+    found = [m.mistake for m in exercise.mutants if _answers_as(build(exercise, m), wrong + right)]
     return found[0] if len(found) == 1 else ""
+
+
+def _answers_as(module, seen):
+    """Whether a module answers as the student did; where they were wrong comes first."""
+    return all(_alike(answer(prop, module, inputs), own) for prop, inputs, own in seen)
 
 
 def show(thing):
