@@ -72,16 +72,16 @@ def names():
 
 
 def load(name):
-    """"ps1"  ->  Assignment.  Raises LookupError for no such name, or no such exercise in it,
-    ValueError for a file that is not as expected."""
-    path = FOLDER / f"{name}.toml"
-    if name not in names():
-        raise LookupError(f"assignment: there is no {name!r} in {FOLDER}; there are "
-                          f"{', '.join(names()) or 'none: a clone of the project has them'}")
+    """"ps1", or the path of a .toml of one's own  ->  Assignment.  Raises LookupError for no such
+    name, or no such exercise in it, ValueError for a file that is not as expected."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise LookupError(f"assignment: there is no {name!r}, there are "
+                          f"{', '.join(names()) or f'none in {FOLDER}: use a clone'}")
     try:
         held = tomllib.loads(path.read_text("utf-8"))
         rows = [(row["id"], row["points"]) for row in held["exercises"]]
-        found = Assignment(name, held["title"], dict(rows))
+        found = Assignment(path.stem, held["title"], dict(rows))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected a title and exercises = [{{id = \"ch05.idf\", points = "
                          f"4}}, ...], got {type(error).__name__}: {error}") from None
@@ -202,7 +202,8 @@ def released(assignment):
 def write(name, course):
     """Write COURSE/source/ps1/ps1.ipynb, to the side and renamed, and a config where the course has
     none  ->  paths written.  The same bytes each time."""
-    course, made = Path(course), notebook(load(name))
+    course, assignment = Path(course), load(name)
+    made, name = notebook(assignment), assignment.name
     path = course / "source" / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

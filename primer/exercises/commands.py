@@ -146,9 +146,9 @@ def kills(arguments):
 
 def assignment(arguments):
     """The instructor's notebook, for nbgrader."""
-    for path in assignments.write(arguments.name, arguments.to):
-        print(path)
-    print(f"then: cd {arguments.to} && nbgrader generate_assignment {arguments.name} --create")
+    paths = assignments.write(arguments.name, arguments.to)
+    print(*paths, sep="\n")
+    print(f"then: cd {arguments.to} && nbgrader generate_assignment {paths[0].stem} --create")
 
 
 def precheck(arguments):
@@ -174,8 +174,8 @@ def recheck_all(arguments):
     """Grades by the answers alone, compared with nbgrader's, as CSV."""
     if why := sandbox.missing():
         print(sandbox.WARNING.format(why=why), file=sys.stderr)
-    course = Path(arguments.folder)
-    students = len(recheck.submissions(arguments.name, course))
+    name, course = assignments.load(arguments.name).name, Path(arguments.folder)
+    students = len(recheck.submissions(name, course))
     rows, trouble = recheck.grades(arguments.name, course, lambda found: tqdm(
         found, "students", total=students, leave=False, disable=None))
     if trouble:
@@ -183,6 +183,6 @@ def recheck_all(arguments):
     for row in rows:
         if row["remarks"]:
             print(f"{row['student']}: {row['total']} points; {row['remarks']}")
-    path = course / f"grades_{arguments.name}.csv"
+    path = course / f"grades_{name}.csv"
     recheck.write(rows, path)
     print(f"{path}: {len(rows)} students, {sum(bool(r['remarks']) for r in rows)} with a remark")

@@ -54,29 +54,31 @@ def program(assignment, exercise, parts, patient=True):
 def grade(name, path):
     """One notebook  ->  {"earned": {exercise: points}, "remarks": [str]}.  Raises ValueError for
     what is no notebook."""
-    assignment = assignments.load(name)
+    assignment, earned = assignments.load(name), {}
     parts = handed_in.answers(assignment, handed_in.read(path))
-    remarks, earned = handed_in.remarks(assignment, parts), {}
+    remarks, patient = handed_in.remarks(assignment, parts), True
     for exercise in assignment.exercises:
-        judged, words = judge(assignment, exercise, parts)
+        judged = judge(assignment, exercise, parts) if patient else None
+        if judged is None:                            # nor will they for another exercise
+            patient = False
+            judged = judge(assignment, exercise, parts, patient)
         earned[exercise.id] = report.earned(judged, assignment.points[exercise.id])
-        remarks += words
-    return {"earned": earned, "remarks": list(dict.fromkeys(remarks))}
+    if not patient:
+        remarks.append("a cell does not end, or ends its process: graded by its functions alone")
+    return {"earned": earned, "remarks": remarks}
 
 
-def judge(assignment, exercise, parts):
-    """An exercise's Report, and remarks; where the cells do not end, without what they run."""
-    remarks = []
+def judge(assignment, exercise, parts, patient=True):
+    """An exercise's Report; None where the cells do not end.  patient=False: without what they run
+    besides definitions."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "answers.py"
+        file.write_text(program(assignment, exercise, parts, patient), "utf-8")
         wrap = () if sandbox.missing() else sandbox.wrap(folder)
-        for patient in (True, False):
-            file.write_text(program(assignment, exercise, parts, patient), "utf-8")
-            with Student(file, exercise.functions, wrap=wrap) as student:
-                if student.loads() or not patient:
-                    return report.judge(exercise, student, EFFORT, hints=False), remarks
-            remarks.append("a cell does not end, or ends the process: only its definitions are "
-                           "graded")
+        with Student(file, exercise.functions, wrap=wrap) as student:
+            if student.loads() or not patient:
+                return report.judge(exercise, student, EFFORT, hints=False)
+    return None
 
 
 def submissions(name, course):
@@ -99,8 +101,9 @@ def cores():
 def grades(name, course, progress=iter):
     """A row for each student: student, exercises, total, nbgrader, remarks.  Whatever goes wrong
     with one is a remark in that one's row, whose points stay empty: grade it by hand."""
-    assignment, handed = assignments.load(name), submissions(name, course)
-    theirs, trouble = gradebook(name, course)
+    assignment = assignments.load(name)
+    handed = submissions(assignment.name, course)
+    theirs, trouble = gradebook(assignment.name, course)
     sandbox.missing()                                 # tried once, before the threads ask
     with ThreadPoolExecutor(cores()) as pool:
         found = dict(zip(handed, progress(pool.map(lambda p: apart(name, p), handed.values())),
