@@ -1,6 +1,7 @@
 """nbgrader's own commands, from source notebook to feedback, on every kind of submission."""
 import csv
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -18,8 +19,11 @@ TIMEOUT = 15                          # seconds for a cell: two kinds sleep
 
 
 def nbgrader(course, *arguments):
-    """Run one of its commands in the course's folder  ->  (exit status, what it said)."""
+    """Run one of its commands in the course's folder  ->  (exit status, what it said).  It looks
+    for alembic on the PATH, as an activated environment has it."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     done = subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=course, text=True,
+                          env=os.environ | {"PATH": path},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200)
     return done.returncode, done.stdout
 

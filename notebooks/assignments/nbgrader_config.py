@@ -13,7 +13,6 @@ c.ClearSolutions.code_stub = {"python": assignments.TODO}
 c.OverwriteCells.add_missing_cells = True           # a deleted test cell comes back
 c.ExecutePreprocessor.timeout = 120                 # seconds for a cell; then it is interrupted
 c.ExecutePreprocessor.interrupt_on_timeout = True   # and the next cell runs
-c.ExecutePreprocessor.allow_errors = True
 
 # An LMS's download: STUDENT_ps1.ipynb in downloaded/ps1/archive, for `nbgrader zip_collect ps1`.
 c.FileNameCollectorPlugin.named_regexp = (

@@ -60,15 +60,10 @@ def missing():
     return f"bubblewrap does not run: {last}" if tried.returncode else ""
 
 
-def configure(c):
-    """Put nbgrader's kernels into the sandbox; without one, warn of the risk and leave them.
-
-    Without a network a kernel is spoken to over sockets in a folder, the one it can write to.  Each
-    process of nbgrader has its own, so that two of them can grade at a time.
+@functools.cache
+def kernel_folder():
+    """A folder of this process: in it a kernel's spec, and the folder `run` that kernels write to.
     """
-    if missing():
-        print(WARNING.format(why=missing()), file=sys.stderr)
-        return
     folder = Path(tempfile.mkdtemp(prefix="primer-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run, kernel = folder / "run", folder / "kernels/primer"      # the kernel cannot reach its spec
@@ -76,11 +71,25 @@ def configure(c):
     kernel.mkdir(parents=True)
     python = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(json.dumps({
-        "argv": [*wrap(writable=[run]), *python], "display_name": "primer, in a sandbox",
-        "language": "python", "interrupt_mode": "message"}))     # a signal would end bubblewrap
+        "argv": [*wrap(writable=[run]), "--setenv", "JPY_PARENT_PID", "1", *python],
+        "display_name": "primer, in a sandbox", "language": "python",
+        "interrupt_mode": "message"}))                           # a signal would end bubblewrap
     os.environ["JUPYTER_PATH"] = os.pathsep.join(
         filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
     os.environ["JUPYTER_RUNTIME_DIR"] = os.environ["TMPDIR"] = tempfile.tempdir = str(run)
+    return folder
+
+
+def configure(c):
+    """Put nbgrader's kernels into the sandbox; without one, warn of the risk and leave them.
+
+    Without a network a kernel is spoken to over sockets in a folder, the one it can write to.  Each
+    process of nbgrader has its own, so that two of them can grade at a time.  nbgrader reads its
+    config several times in a process.
+    """
+    if missing():
+        print(WARNING.format(why=missing()), file=sys.stderr)
+        return
     c.ExecutePreprocessor.kernel_name = "primer"
     c.KernelManager.transport = "ipc"
-    c.KernelManager.ip = str(run / "kernel")
+    c.KernelManager.ip = str(kernel_folder() / "run/kernel")
