@@ -45,6 +45,7 @@ def saturation(count, length_ratio, k1=1.2, b=0.75):
     np.log(np.array([-1.0]))
 """ + "    below" + GOOD[SATURATION].partition("    below")[2]
 PATCH = """import sys
+import primer.exercises.report
 sys.modules["primer.exercises.report"].Report.fraction = property(lambda self: 1.0)
 """ + EMPTY
 ANY = "def saturation(*a, **k):\n"

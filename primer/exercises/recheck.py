@@ -110,19 +110,19 @@ def grades(name, course, progress=iter):
                          strict=True))
     for student in sorted(set(theirs) - set(found)):
         found[student] = {"earned": {}, "remarks": ["in the gradebook, but no notebook is here"]}
-    return [row(assignment, student, one, theirs.get(student)) for student, one in found.items()
-            ], trouble
+    return [row(assignment, student, one, theirs.get(student, {}) if theirs else None)
+            for student, one in found.items()], trouble
 
 
 def row(assignment, student, one, theirs):
     """A line of the CSV: the points of recheck, nbgrader's total, and where the two differ."""
     earned, remarks = one["earned"], list(one["remarks"])
-    for exercise in earned if theirs else ():
-        other = theirs.get(f"{assignments.slug(report.find(exercise))}-test")
-        if other is None or abs(other - earned[exercise]) > 0.011:
-            remarks.insert(0, f"{exercise}: nbgrader "
-                           f"{'has no points' if other is None else f'{other:g}'}, recheck "
-                           f"{earned[exercise]:g}")
+    names = {e: f"{assignments.slug(report.find(e))}-test" for e in earned}
+    if theirs is not None and earned and all(theirs.get(n) is None for n in names.values()):
+        remarks.insert(0, "nbgrader did not finish this notebook")
+    elif theirs is not None:
+        remarks[:0] = [f"{e}: nbgrader {theirs.get(n) or 0:g}, recheck {earned[e]:g}"
+                       for e, n in names.items() if abs((theirs.get(n) or 0) - earned[e]) > 0.011]
     return {"student": student, **{e: earned.get(e, "") for e in assignment.points},
             "total": round(sum(earned.values()), 2) if earned else "",
             "nbgrader": round(sum(v or 0 for v in theirs.values()), 2) if theirs else "",
