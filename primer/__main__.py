@@ -228,7 +228,7 @@ def of_exercises(name):
 
 
 def add_exercise_commands(commands):
-    """start, check, progress, kills."""
+    """start, check, progress, kills; for a class: assignment, precheck, recheck."""
     command = commands.add_parser("start", help="copy a chapter's notebook and stubs to work/")
     command.add_argument("chapter", metavar="CHAPTER", help="ch05")
     command.add_argument("--to", default="work", metavar="FOLDER")
@@ -250,6 +250,17 @@ def add_exercise_commands(commands):
     command.add_argument("--systematic", action="store_true",
                          help="operators, constants and comparisons changed one by one")
     command.set_defaults(run=of_exercises("kills"))
+    command = commands.add_parser("assignment", help="write a problem set's notebook, for nbgrader")
+    command.add_argument("name", metavar="NAME", help="ps1 to ps6")
+    command.add_argument("--to", default="work/course", metavar="COURSE")
+    command.set_defaults(run=of_exercises("assignment"))
+    command = commands.add_parser("precheck", help="before you hand in a problem set")
+    command.add_argument("file", metavar="FILE", help="ps1.ipynb")
+    command.set_defaults(run=of_exercises("precheck"))
+    command = commands.add_parser("recheck", help="grade answers apart, compare with nbgrader")
+    command.add_argument("name", metavar="NAME", help="ps1 to ps6")
+    command.add_argument("--folder", default=".", metavar="COURSE")
+    command.set_defaults(run=of_exercises("recheck_all"))
 
 
 def main(argv=None):

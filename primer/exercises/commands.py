@@ -1,17 +1,28 @@
-"""What `python -m primer start, check, progress, kills` do: they call, print, keep a record."""
+"""What `python -m primer start, check, progress, kills, assignment, precheck, recheck` do: they
+call, print, keep a record."""
 import ast
 import dataclasses
 import hashlib
 import importlib
 import json
 import os
+import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from primer.exercises import kernel_exercises, report, stubs
+from primer.exercises import (
+    assignments,
+    handed_in,
+    kernel_exercises,
+    recheck,
+    report,
+    sandbox,
+    stubs,
+)
 from primer.exercises.kit import Effort, catalogue, catcher, catches, sample
 from primer.exercises.mutate import build, systematic
 from primer.exercises.student import Student
@@ -218,3 +229,47 @@ def kills(arguments):
             tqdm.write(f"  {''.join('.X'[x] for x in row)}  {mutant.mistake}")
     if total:
         print(f"\n{caught} of {total} changes are caught: {caught / total:.1%}")
+
+
+def assignment(arguments):
+    """The instructor's notebook, for nbgrader."""
+    paths = assignments.write(arguments.name, arguments.to)
+    print(*paths, sep="\n")
+    print(f"then: cd {arguments.to} && nbgrader generate_assignment {paths[0].stem} --create")
+
+
+def precheck(arguments):
+    """For a student, before the notebook is handed in; exit status 1 where it would go wrong."""
+    path = Path(arguments.file)
+    found = re.search(r"ps\d+", path.name)
+    if not found:
+        raise ValueError(f"FILE: expected a name as it was handed out, such as ps1.ipynb, got "
+                         f"{path.name}")
+    held, cells = assignments.load(found.group()), handed_in.read(path)
+    wrong, todo = handed_in.complaints(held, cells), handed_in.unwritten(held, cells)
+    for words in wrong:
+        print(f"- {words}")
+    if todo:
+        print(f"not written yet, worth nothing so far: {', '.join(todo)}")
+    if wrong:
+        print(f"{path}: {len(wrong)} to mend; save, and run this again")
+        raise SystemExit(1)
+    print(f"{path}: every cell is in its place; hand it in")
+
+
+def recheck_all(arguments):
+    """Grades by the answers alone, compared with nbgrader's, as CSV."""
+    if why := sandbox.missing():
+        print(sandbox.WARNING.format(why=why), file=sys.stderr)
+    name, course = assignments.load(arguments.name).name, Path(arguments.folder)
+    students = len(recheck.submissions(name, course))
+    rows, trouble = recheck.grades(arguments.name, course, lambda found: tqdm(
+        found, "students", total=students, leave=False, disable=None))
+    if trouble:
+        print(f"not compared with nbgrader's points: {trouble}")
+    for row in rows:
+        if row["remarks"]:
+            print(f"{row['student']}: {row['total']} points; {row['remarks']}")
+    path = course / f"grades_{name}.csv"
+    recheck.write(rows, path)
+    print(f"{path}: {len(rows)} students, {sum(bool(r['remarks']) for r in rows)} with a remark")

@@ -5,11 +5,14 @@
     check(id, *functions)           what a cell of a notebook calls
     check_property(id, f, n=...)    the other direction: a student's property, tried on mistakes
 """
+import contextlib
 import copy
 import dataclasses
 import functools
 import importlib
 import itertools
+import logging
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -34,7 +37,7 @@ from primer.exercises.kit import (
 )
 from primer.exercises.mutate import build
 
-EFFORTS = {"quick": Effort(), "grading": Effort(examples=300, seed=1, seconds=30.0)}
+EFFORTS = {"quick": Effort(), "grading": Effort(examples=150, seed=1, seconds=30.0)}
 REPLAYED = Effort(examples=24, seed=7)  # inputs a property that tell one mistake from another
 DIFFERENT = 2                         # so many answers must be wrong before a mistake is named
 PATIENCE = 5.0                        # seconds for a slow student's answers: fewer inputs then
@@ -185,14 +188,32 @@ def show(thing):
         print(thing)
 
 
+@contextlib.contextmanager
+def no_stderr():
+    """Nothing reaches stderr, not from a log nor from compiled code: nbgrader gives a cell that
+    writes there 0 points."""
+    logged, kept = logging.root.manager.disable, os.dup(2)
+    logging.disable()
+    try:
+        with open(os.devnull, "w") as nowhere, quiet():
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        logging.disable(logged)
+
+
 def check(exercise_id, *functions, effort="quick", points=None, hints=True):
     """Try the exercise's properties on functions, and show the report.
 
     Raises NotYet where one fails; or, with points, returns those that are earned: points times the
     share of properties that hold, a Python float.  Raises LookupError for an unknown exercise,
-    TypeError for what is no function.
+    TypeError for what is no function, ValueError for points that are no number above 0.
     """
     exercise = find(exercise_id)
+    if points is not None and not points > 0:
+        raise ValueError(f"points: expected a number above 0, got {points!r}")
     for function in functions:
         if not callable(function):
             raise TypeError(f"functions: expected {', '.join(exercise.functions)}, got "
@@ -200,12 +221,19 @@ def check(exercise_id, *functions, effort="quick", points=None, hints=True):
     by_name = {getattr(f, "__name__", ""): f for f in functions}
     if len(functions) == len(exercise.functions):        # whatever they are called
         by_name = dict(zip(exercise.functions, functions, strict=True)) | by_name
-    report = judge(exercise, by_name, effort, hints)
+    with no_stderr() if points is not None else contextlib.nullcontext():
+        report = judge(exercise, by_name, effort, hints)
     show(report)
     if points is not None:
-        return float(round(points * report.fraction, 2))
+        return earned(report, points)
     if not report.passed:
         raise NotYet("Not yet: the table above has the smallest input that fails.")
+
+
+def earned(report, points):
+    """What a report is worth  ->  a Python float: nbgrader takes the repr of any other for full
+    points, and fails on one above the maximum."""
+    return float(min(points, round(points * report.fraction, 2)))
 
 
 def check_property(exercise_id, function, **inputs):

@@ -28,6 +28,7 @@ from primer.exercises.expectations import Broken, Guarded
 LIMIT = 1 << 26                       # bytes of a message
 STARTING = 30.0                       # seconds more for the first call: imports, compilers
 PLAIN = (bool, int, float, str, type(None))
+CAUGHT = (ValueError, TypeError, KeyError, IndexError, LookupError, ZeroDivisionError)
 
 
 class StudentError(RuntimeError):
@@ -36,6 +37,13 @@ class StudentError(RuntimeError):
     def __init__(self, kind, words, where):
         super().__init__(f"{kind}: {words}" if kind else words)
         self.kind, self.where = kind, where
+
+
+def raised(kind, words, where):
+    """A StudentError that is a ValueError too where the student's was: a claim may ask for it."""
+    error = next((e for e in CAUGHT if e.__name__ == kind), None)
+    bases = (StudentError, error) if error else (StudentError,)
+    return type("StudentError", bases, {})(kind, words, where)
 
 
 class Hung(Exception):
@@ -193,12 +201,23 @@ class Student:
         self._process.stdout.close()
         self._process = None
 
-    def _ask(self, name, positional, named):
+    def loads(self):
+        """Wait until the file has been run  ->  bool, False where that does not end well."""
+        try:
+            self._wait()
+        except (Hung, Died, OSError, ValueError):
+            self.close()
+        return self._process is not None
+
+    def _wait(self):
         if self._process is None:
             self._start()
         if not self._ready:
             receive(self._process.stdout.fileno(), STARTING)
             self._ready = True
+
+    def _ask(self, name, positional, named):
+        self._wait()
         compiling = STARTING if self._compiles and name not in self._called else 0
         self._called.add(name)
         send(self._process.stdin.fileno(), [name, pack(positional), pack(named)])
@@ -224,7 +243,7 @@ class Student:
             if kind == "broken":
                 raise Broken(value[0], unpack(value[1]))
             if kind == "error":
-                raise StudentError(*value)
+                raise raised(*value)
             return unpack(value)
         return call
 
