@@ -1,4 +1,5 @@
 """A student's file in a process of its own: whatever it does, the judge lives and says what."""
+import collections
 import math
 import os
 
@@ -38,6 +39,8 @@ def test_scalars_objects_generators_records_and_functions_come_back():
     assert again.random() == rng.random()
     X = CSR(np.array([0, 1]), np.array([2]), np.array([3.0]), (1, 4))
     assert isinstance(unpack(pack(X)), CSR) and unpack(pack(X)).shape == (1, 4)
+    own = collections.namedtuple("Own", "a b")(1, np.ones(2))      # a class of the student's file
+    assert unpack(pack(own)).b.sum() == 2 and len(unpack(pack(own))) == 2
     assert unpack(pack(csr_dot)) is csr_dot and unpack(pack(max)) is max
     assert math.isnan(unpack(pack(math.nan)))
 

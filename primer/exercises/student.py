@@ -8,6 +8,7 @@ judge nor hang it: a call that takes too long ends with the process killed, comp
 """
 import ast
 import base64
+import collections
 import dataclasses
 import importlib
 import importlib.util
@@ -66,6 +67,8 @@ def pack(value):
     if (record := _record(value)) is not None:
         return {"record": [type(value).__module__, type(value).__qualname__],
                 "values": [pack(v) for v in record]}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):      # of a class of the file itself
+        return {"named": [type(value).__name__, *value._fields], "values": [*map(pack, value)]}
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
             items = sorted(value, key=repr) if kind in (set, frozenset) else value
@@ -124,6 +127,10 @@ def unpack(held):
         if not _is_known(found) or "record" in held and not is_record:
             raise TypeError(f"a {module}.{name} cannot be looked at from outside")
         return found(*map(unpack, held["values"])) if "record" in held else found
+    if "named" in held:
+        name, *fields = held["named"]
+        return collections.namedtuple(name, fields, module="student")(
+            *map(unpack, held["values"]))
     if "items" in held:
         kind = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[held["kind"]]
         return kind(map(unpack, held["items"]))
