@@ -74,7 +74,7 @@ class Guarded:
     """An implementation whose calls are remembered, and checked for changed arguments."""
 
     def __init__(self, source, names):
-        self.calls, self.answers = [], []
+        self.calls, self.answers, self.running = [], [], None
         for name in names:
             function = source.get(name) if isinstance(source, dict) else getattr(source, name, None)
             setattr(self, name, self._guard(name, function))
@@ -85,7 +85,9 @@ class Guarded:
                 raise NotImplementedError(name)
             before = copy.deepcopy((args, kwargs))
             self.calls.append((name, *before))
+            self.running = name
             out = function(*args, **kwargs)
+            self.running = None
             self.answers.append((name, out))
             for now, then in zip((*args, *kwargs.values()), (*before[0], *before[1].values()),
                                  strict=True):

@@ -181,6 +181,7 @@ class _Trial:
             raise _Stop                                   # keep the smallest one seen so far
         kept = copy.deepcopy(inputs)
         self.impl.calls.clear()
+        self.impl.answers.clear()
         self.outcome.examples += self.failed is None
         try:
             with quiet(), alarm(self.effort.call_seconds):
@@ -199,8 +200,17 @@ class _Trial:
             self._keep("broken", error.claim, kept, error)
             raise
         except Exception as error:
-            self._keep("error", f"{type(error).__name__}: {error}", kept, error)
+            if self.impl.running or not self.impl.answers:
+                self._keep("error", f"{type(error).__name__}: {error}", kept, error)
+            else:                                         # the property stumbles over an answer
+                self._unusable(error, kept)
             raise
+
+    def _unusable(self, error, inputs):
+        name, answer = self.impl.answers[-1]
+        claim = (f"{name} returned None: is a `return` missing?" if answer is None else
+                 f"the answer of {name} is of another kind or shape than expected: {error}")
+        self._keep("broken", claim, inputs, Broken(claim, {"your answer": answer}))
 
     def _keep(self, status, claim, inputs, error):
         self.failed = self.failed or time.perf_counter()

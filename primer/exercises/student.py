@@ -8,6 +8,7 @@ judge nor hang it: a call that takes too long ends with the process killed, comp
 """
 import ast
 import base64
+import collections
 import dataclasses
 import importlib
 import importlib.util
@@ -29,6 +30,7 @@ LIMIT = 1 << 26                       # bytes of a message
 STARTING = 30.0                       # seconds more for the first call: imports, compilers
 PLAIN = (bool, int, float, str, type(None))
 CAUGHT = (ValueError, TypeError, KeyError, IndexError, LookupError, ZeroDivisionError)
+HARMLESS = ("abs", "float", "int", "len", "max", "min", "sorted", "str", "sum")
 
 
 class StudentError(RuntimeError):
@@ -73,6 +75,8 @@ def pack(value):
     if (record := _record(value)) is not None:
         return {"record": [type(value).__module__, type(value).__qualname__],
                 "values": [pack(v) for v in record]}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):      # of a class of the file itself
+        return {"named": [type(value).__name__, *value._fields], "values": [*map(pack, value)]}
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
             items = sorted(value, key=repr) if kind in (set, frozenset) else value
@@ -83,13 +87,16 @@ def pack(value):
         return {"dict": [[pack(k), pack(v)] for k, v in value.items()]}
     if isinstance(value, range):
         return {"range": [value.start, value.stop, value.step]}
-    if callable(value) and _is_known(getattr(value, "__module__", "") or ""):
+    if _is_known(value):
         return {"name": [value.__module__, value.__qualname__]}
     raise TypeError(f"a {type(value).__name__} cannot be looked at from outside")
 
 
-def _is_known(module):
-    return module.startswith("primer.") or module in ("builtins", "math")
+def _is_known(value):
+    """Whether it is a function or type of the project, or one of Python's harmless ones."""
+    module = getattr(value, "__module__", None) or ""
+    return callable(value) and (module.startswith("primer.") or module == "math"
+                                or module == "builtins" and value.__name__ in HARMLESS)
 
 
 def _record(value):
@@ -121,12 +128,17 @@ def unpack(held):
         return generator
     if "name" in held or "record" in held:
         module, name = held.get("name") or held["record"]
-        found = getattr(importlib.import_module(module), name) if _is_known(module) else None
+        found = (getattr(importlib.import_module(module), name)
+                 if module.startswith("primer.") or module in ("builtins", "math") else None)
         is_record = isinstance(found, type) and (hasattr(found, "_fields")
                                                  or dataclasses.is_dataclass(found))
-        if found is None or "record" in held and not is_record:
+        if not _is_known(found) or "record" in held and not is_record:
             raise TypeError(f"a {module}.{name} cannot be looked at from outside")
         return found(*map(unpack, held["values"])) if "record" in held else found
+    if "named" in held:
+        name, *fields = held["named"]
+        return collections.namedtuple(name, fields, module="student")(
+            *map(unpack, held["values"]))
     if "items" in held:
         kind = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[held["kind"]]
         return kind(map(unpack, held["items"]))
