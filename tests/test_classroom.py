@@ -277,3 +277,11 @@ def test_the_gradebook_is_optional(tmp_path, monkeypatch):
     trouble = recheck.gradebook("ps9", tmp_path)[1]
     known = importlib.util.find_spec("nbgrader")
     assert ("cannot be read" if known else "not installed") in trouble
+
+
+def test_a_claim_may_ask_for_the_students_own_error(tmp_path):
+    (tmp_path / "x.py").write_text("def f(n):\n    raise ValueError('n: too small')\n")
+    with student.Student(tmp_path / "x.py", ["f"]) as impl:
+        with pytest.raises(ValueError, match="too small") as caught:
+            impl.f(1)
+    assert isinstance(caught.value, student.StudentError) and "line 2" in caught.value.where
