@@ -376,7 +376,7 @@ print("changes of dot product, cosine and distance:", np.round(change, 4) + 0)
 assert len(change) == 3 and max(change) < 1e-5      # coordinates mean nothing to any of them
 
 # %% [markdown]
-# More: `python -m primer start ch01`, then `python -m primer check`: 5 exercises, PCA among them.
+# More: `python -m primer start ch01`, then `python -m primer check`: 6 exercises, PCA among them.
 #
 # ## In practice
 #

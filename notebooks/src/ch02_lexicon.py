@@ -68,7 +68,7 @@ figures.hypernym_chain(wn, "poodle.n.01")
 # All measures here work on any dict of parents, so start with a small one.
 
 # %%
-from primer.ch02_lexicon import hypernym_distances, path_similarity, shortest_path_length
+from primer.ch02_lexicon import ROOT, hypernym_distances, path_similarity, shortest_path_length
 
 small = {"entity": [], "animal": ["entity"], "pet": ["animal"], "cat": ["pet"],
          "dog": ["pet", "animal"], "poodle": ["dog"]}
@@ -243,11 +243,11 @@ for other in (river, house):
 # %% [markdown]
 # ## Exercises
 #
-# **2.1** Steps up to each ancestor. Nodes may have several parents; take the shortest way. (The
-# simulated root of the verbs is left out here.)
+# **2.1** Steps up to each ancestor. Nodes may have several parents; take the shortest way. A
+# simulated `ROOT`, as verbs have one, lies one step beyond the farthest.
 
 # %% tags=["exercise"]
-def steps_up(parents, node):
+def steps_up(parents, node, simulate_root=False):
     """dict node: list of parents, node -> dict ancestor: fewest steps, the node itself 0."""
     ### BEGIN SOLUTION
     steps, queue = {node: 0}, [node]
@@ -256,6 +256,8 @@ def steps_up(parents, node):
             if above not in steps:
                 steps[above] = steps[below] + 1
                 queue.append(above)
+    if simulate_root:
+        steps[ROOT] = max(steps.values()) + 1
     return steps
     ### END SOLUTION
 

@@ -336,7 +336,7 @@ print("in 100 words, in 1000 words, and if repetition did not count:", needed)
 assert needed == [10, 10, 0]
 
 # %% [markdown]
-# More: `python -m primer start ch05`, then `python -m primer check`: 5 exercises, the search among
+# More: `python -m primer start ch05`, then `python -m primer check`: 6 exercises, the search among
 # them.
 #
 # ## In practice

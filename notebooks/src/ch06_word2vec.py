@@ -381,7 +381,7 @@ print(f"skip-gram {many:.3e}, CBOW {fewer:.3e}: {many / fewer:.4f} times as many
 assert (many, fewer) == (999_997 * 10 ** 6, 10 ** 11)
 
 # %% [markdown]
-# More: `python -m primer start ch06`, then `python -m primer check`: 5 exercises, a step of
+# More: `python -m primer start ch06`, then `python -m primer check`: 6 exercises, a step of
 # descent among them.
 #
 # ## In practice

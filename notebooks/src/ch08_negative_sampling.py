@@ -288,7 +288,7 @@ print(f"{few:,} in place of {many:,}")
 assert (few, many) == (36_000_000, 600_000_000_000)
 
 # %% [markdown]
-# More: `python -m primer start ch08`, then `python -m primer check`: 4 exercises.
+# More: `python -m primer start ch08`, then `python -m primer check`: 5 exercises.
 #
 # ## In practice
 #

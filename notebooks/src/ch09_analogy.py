@@ -301,7 +301,7 @@ print("23 pairs:", size_of_a_section(23))
 assert size_of_a_section(23) == (506, 46)
 
 # %% [markdown]
-# More: `python -m primer start ch09`, then `python -m primer check`: 6 exercises, 3CosMul and
+# More: `python -m primer start ch09`, then `python -m primer check`: 7 exercises, 3CosMul and
 # perplexity among them.
 #
 # ## In practice

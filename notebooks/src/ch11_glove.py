@@ -284,7 +284,7 @@ for p in exercises.ratios.properties:
     print(run_property(p, {"probability_ratios": my_ratios}).status, "-", p.claim)
 
 # %% [markdown]
-# More: `python -m primer start ch11`, then `python -m primer check`: 4 exercises, the loss and its
+# More: `python -m primer start ch11`, then `python -m primer check`: 5 exercises, the loss and its
 # gradient among them.
 #
 # ## In practice
