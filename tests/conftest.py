@@ -23,7 +23,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no process is left with one of them at the end."""
-    long = ("test_notebooks.py", "test_exercises.py", "test_ch01_geometry.py")
+    long = ("test_notebooks.py", "test_exercises.py", "test_mutation.py", "test_ch01_geometry.py")
     items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
 
 
