@@ -9,6 +9,7 @@ import pytest
 from conftest import missing
 
 from primer.exercises import plugin, stubs
+from primer.exercises.kit import catalogue
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,7 +36,8 @@ def half_done(tmp_path_factory):
 def test_a_wrong_function_fails_with_the_report_and_the_unwritten_are_skipped(half_done):
     status, out = run("-n0", "-v", f"--implementation={half_done}")
     assert status == 1 and "Traceback" not in out and "Error" not in out
-    assert re.search(r"1 failed, 3 passed, 13 skipped", out)
+    unwritten = sum(len(e.properties) for e in catalogue("ch05_bm25") if e.id != "ch05.idf")
+    assert re.search(rf"1 failed, 3 passed, {unwritten} skipped", out)
     assert "::ch05.idf::idf_by_hand FAILED" in out
     assert "hint: natural logarithms" in out and "try it: idf_robertson(" in out
     assert "ch05.saturation: not written yet" in out
