@@ -31,7 +31,7 @@ LAYOUT = {                            # what a folder may hold besides files tha
     "primer": {"__init__.py", "__main__.py", "claims", "data.py", "fetch.py", "formats",
                "figures", "exercises", "training"},
     "kernels": {"__init__.py", "emulator"},
-    "notebooks": {"build.py", "readme.png", "src", "assignments"},
+    "notebooks": {"build.py", "readme.png", "scaling.png", "src", "assignments"},
 }
 PIECES = ("tests/test_{}.py", "primer/exercises/{}.py", "primer/claims/{}.py",
           "primer/figures/{}.py", "notebooks/src/{}.py", "notebooks/{}.ipynb")
