@@ -13,16 +13,15 @@ import builtins
 import importlib
 import inspect
 import json
-import os
 import re
 import shutil
 import symtable
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from primer.exercises import report, stubs
+from primer.formats.files import replaced
 
 FOLDER = stubs.ROOT / "notebooks/assignments"
 CONFIG = "nbgrader_config.py"
@@ -216,8 +215,5 @@ def write(name, course):
 
 def write_aside(path, text):
     """Write a whole file to the side, then rename it: no reader sees half of it."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}", delete=False,
-                                     encoding="utf-8", newline="\n") as side:
-        side.write(text)
-    os.chmod(side.name, 0o644)
-    os.replace(side.name, path)
+    with replaced(path) as out:
+        out.write(text.encode("utf-8"))

@@ -5,10 +5,8 @@ import dataclasses
 import hashlib
 import importlib
 import json
-import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +26,6 @@ from primer.exercises.mutate import build, systematic
 from primer.exercises.student import Student
 
 RECORD = "progress.json"              # beside the checked files: what held when they were checked
-PATIENT = 3600.0                      # the judge's own alarm: a student's process has its own
 
 
 def start(arguments):
@@ -150,7 +147,7 @@ def judged(exercise, student, work, hints):
     if None not in source.values():
         reference = importlib.import_module(exercise.reference)
         source |= {f: getattr(reference, f) for f in exercise.functions if f in work.given}
-    effort = dataclasses.replace(report.EFFORTS["quick"], call_seconds=PATIENT)
+    effort = dataclasses.replace(report.EFFORTS["quick"], call_seconds=recheck.PATIENT)
     return report.judge(exercise, source, effort, hints)
 
 
@@ -163,10 +160,7 @@ def record(file, reports):
                              "of": len(r.outcomes), "file": file.name, "sha256": digest,
                              "todo": all(o.status == "todo" for o in r.outcomes)}
              for r in reports}
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{RECORD}", delete=False,
-                                     encoding="utf-8") as side:
-        json.dump(kept, side, indent=1)
-    os.replace(side.name, path)
+    assignments.write_aside(path, json.dumps(kept, indent=1))
 
 
 def read_record(path):
