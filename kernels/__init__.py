@@ -9,6 +9,7 @@ cannot run raises an error.
 """
 import importlib
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def cuda_source(*names):
     A kernel that needs device functions of an earlier chapter names that file first.
     """
     return "".join(f'#line 1 "{name}.cu"\n{(_HERE / f"{name}.cu").read_text()}' for name in names)
+
+
+def source_version(*names):
+    """A checksum of the files kernels/NAME.py: a function that closes over it is compiled anew
+    where one of them has changed.
+
+    Numba keeps compiled code by the age of the function's own file, and by the values it closes
+    over; that of functions from other files is in it, but their age is not.
+    """
+    return zlib.crc32(b"".join((_HERE / f"{name}.py").read_bytes() for name in names))
 
 
 def _announce(chapter, words, known=False):

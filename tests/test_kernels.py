@@ -1,6 +1,9 @@
 """Choosing a back end: what is there, what is not, and what is said."""
+import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +74,36 @@ def test_compiling_is_announced_once(monkeypatch, capsys):
         kernels._announce("ch05_bm25", "Numba compiles")
     kernels._announce("ch04_tfidf", "Numba compiles", known=True)
     assert capsys.readouterr().err == "ch05_bm25: Numba compiles\n"
+
+
+ONE_BLOCK = """
+import numpy as np
+from kernels.ch08_negative_sampling_numba import _blocks, skipgram_block
+W, U = np.ones((3, 4), np.float32), np.ones((3, 4), np.float32)
+skipgram_block(W, U, [0, 1], [0, 2], [1, 1], [0.1, 0.1], [[2], [2]])
+print(W[0, 0], len(_blocks()[0].stats.cache_hits), len(_blocks()[0].stats.cache_misses))
+"""
+
+
+@needs("numba")
+def test_kept_kernels_are_compiled_anew_where_a_file_they_call_changes(tmp_path):
+    """Chapter 8's blocks hold chapter 7's functions; its own file does not change here."""
+    root, copies = Path(kernels.__file__).parents[1], shutil.ignore_patterns("__pycache__")
+    for folder in ("kernels", "primer"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=copies)
+    env = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+
+    def answer():
+        return subprocess.run([sys.executable, "-c", ONE_BLOCK], cwd=tmp_path, env=env, text=True,
+                              capture_output=True, check=True).stdout.split()
+    down, kept, compiled = answer()
+    assert (kept, compiled) == ("0", "1") and answer() == [down, "1", "0"]
+    other = tmp_path / "kernels" / "ch07_hierarchical_softmax_numba.py"
+    text = other.read_text().replace("X[x, k] -= (f", "X[x, k] += (f").replace(
+        "X[x, k] -= f", "X[x, k] += f")
+    other.write_text(text)
+    up, kept, compiled = answer()
+    assert (kept, compiled) == ("0", "1") and (float(up) - 1) * (float(down) - 1) < 0
 
 
 def test_shares_cut_evenly():
