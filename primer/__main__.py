@@ -15,8 +15,9 @@ from primer.training import lookup, quality
 
 
 def chapters():
-    """Names of the chapters built so far, in order -> list of str."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("ch[0-9][0-9]_*.py"))
+    """Names of the chapters built so far, in order, without their parts -> list of str."""
+    found = sorted(p.stem for p in Path(__file__).parent.glob("ch[0-9][0-9]_*.py"))
+    return [name for name in found if name.rpartition("_")[0] not in found]
 
 
 def title(chapter):

@@ -70,14 +70,29 @@ class File:
         return int(found[1]) if found else None
 
     @property
-    def chapter(self):
-        """The chapter's module: ch05_bm25 of kernels/ch05_bm25_numba.py, and of a part of that twin
-        in a file of its own, kernels/ch05_bm25_part_numba.py."""
+    def module(self):
+        """What a twin or a test belongs to: ch05_bm25 of kernels/ch05_bm25_numba.py, and of a part
+        of that twin in a file of its own, kernels/ch05_bm25_rows_numba.py."""
         stem = self.path.stem.removeprefix("test_")
         name = re.sub(r"_(numba|cuda)$", "", stem)
+        return self._whole(name) if name != stem else name
+
+    @property
+    def chapter(self):
+        """The module that the chapter's other files are named after: ch14_bert of
+        primer/ch14_bert.py, and of its part primer/ch14_bert_layers.py."""
+        return self._whole(self.module) if self.path.parent.name == "primer" else self.module
+
+    def _whole(self, name):
         whole = name.rpartition("_")[0]
-        is_part = name != stem and (self.root / f"primer/{whole}.py").exists()
-        return whole if is_part else name
+        there = [(self.root / f"primer/{n}.py").exists() for n in (name, whole)]
+        part = there[1] and (self.path.parent.name == "primer" or not there[0])
+        return whole if part else name
+
+    def parts(self):
+        """All files of the chapter's mathematics -> list of File."""
+        found = sorted((self.root / "primer").glob(f"{self.chapter}*.py"))
+        return [f for p in found if (f := File(p, self.root)).chapter == self.chapter]
 
     @cached_property
     def text(self):
@@ -162,13 +177,16 @@ def numbers_its_equations(file):
     own = re.findall(r"\((\d+)\.(\d+)\)\s*$", top, re.MULTILINE)
     found = [f"equation ({a}.{b}) in chapter {n}: number it ({n}.k)" for a, b in own if int(a) != n]
     numbers = [int(b) for a, b in own if int(a) == n]
-    if numbers != list(range(1, len(numbers) + 1)) or not 1 <= len(numbers) <= EQUATIONS:
+    every = sorted(int(k) for part in file.parts() for k in re.findall(
+        rf"\({n}\.(\d+)\)\s*$", part.docstring.partition("\nSymbols")[0], re.MULTILINE))
+    if not 1 <= len(numbers) <= EQUATIONS or every != list(range(1, len(every) + 1)) or (
+            numbers != list(range(numbers[0], numbers[0] + len(numbers)))):
         found.append(f"number the equations, at the ends of their lines, ({n}.1), ({n}.2), ..., one"
-                     f" to {EQUATIONS} of them; there are {numbers}")
+                     f" to {EQUATIONS} a file, on through a chapter's parts; there are {numbers}")
     below = "\n".join(file.text.split("\n")[file.tree.body[0].end_lineno:])
     cited = {int(k) for k in re.findall(rf"eqs?\. {n}\.(\d+)", below)}
     found += [f"a comment names eq. {n}.{k}, which the docstring does not have"
-              for k in sorted(cited - set(numbers))]
+              for k in sorted(cited - set(every))]
     for first, last in re.findall(rf"\b{n}\.(\d+)\s?-\s?{n}\.(\d+)", below):
         cited |= set(range(int(first), int(last) + 1))
     cited |= {int(k) for k in re.findall(rf"\b{n}\.(\d+)\b", below)}
@@ -221,7 +239,8 @@ def imports_only_earlier_chapters(file):
     for name in imported(file):
         parts = name.split(".")
         other = re.match(r"ch(\d\d)_", parts[1]) if len(parts) > 1 else None
-        if parts[0] == "primer" and other and int(other[1]) >= file.number:
+        own_part = len(parts) > 1 and parts[1].startswith(f"{file.chapter}_")
+        if parts[0] == "primer" and other and int(other[1]) >= file.number and not own_part:
             found.append(f"imports {parts[1]}: a chapter builds on earlier ones only")
         elif parts[0] not in {"numpy", "tqdm", "primer", *sys.stdlib_module_names}:
             found.append(f"imports {parts[0]}: a chapter needs NumPy and earlier chapters only")
@@ -261,7 +280,7 @@ def signatures(file):
 
 def answers_as_the_chapter_does(file):
     """A twin's public functions: the chapter's names, parameters and (literal) defaults."""
-    found, reference = [], File(file.root / f"primer/{file.chapter}.py", file.root)
+    found, reference = [], File(file.root / f"primer/{file.module}.py", file.root)
     if not reference.path.exists():
         return [f"a twin of {reference.name}, which does not exist"]
     theirs = signatures(reference)
@@ -364,7 +383,7 @@ def lists_every_chapter(file):
     rows = [line for line in file.text.splitlines() if line.startswith("|")]
     return [f"the chapter table has no row for {p.stem}"
             for p in sorted((file.root / "primer").glob("ch*_*.py"))
-            if not any(p.stem in row for row in rows)]
+            if File(p, file.root).chapter == p.stem and not any(p.stem in row for row in rows)]
 
 
 CHAPTERS, TWINS, ANY_PYTHON = "primer/ch*.py", "kernels/ch*.py", ("*.py",)
@@ -541,11 +560,29 @@ def _inner(X, k1):
         "# **You will** see. **You need** 98.\n# ## Exercises\n# ## In practice\n# ## Sources\n",
     "notebooks/ch99_new.ipynb": "{}\n",
     "tests/benchmarks/ch99_new.py": "def rows():\n    yield {}\n",
+    "primer/ch99_new_more.py": '''r"""Chapter 99. A part of it.
+
+    c = d             (99.3)
+
+Symbols     X: (n,).
+Sources     a paper.
+We differ   nowhere.
+Relations   to (99.1).
+Kernels     none.
+"""
+from primer.ch98_older import norm
+
+
+def total(X):
+    """Sum (99.3).  (n,) -> ()."""
+    return norm(X).sum()                               # ()  eq. 99.3
+''',
     "README.md": "| 98 | [ch98_older](primer/ch98_older.py) |\n"
                  "| 99 | [ch99_new](primer/ch99_new.py#top) |\n[web](https://example.org)\n",
     ".gitignore": "__pycache__/\n/build/\n",
 }
 NEW, TWIN = "primer/ch99_new.py", "kernels/ch99_new_numba.py"
+PART = "primer/ch99_new_more.py"
 PLANTED = [                    # rule, file, what stands there, what replaces it, the complaint
     (is_short, NEW, "import re\n", "import re\n" + "\n" * 300, "lines, more than 300"),
     (has_short_functions, NEW, "    return X +", "    X = 1\n" * 40 + "    return X +", "shift"),
@@ -557,6 +594,8 @@ PLANTED = [                    # rule, file, what stands there, what replaces it
     (numbers_its_equations, NEW, "e             (99.2)", "e  (99.3)", "there are [1, 3]"),
     (numbers_its_equations, NEW, "eq. 99.1", "eq. 99.7", "names eq. 99.7"),
     (numbers_its_equations, NEW, "Sum (99.2)", "Sum", "no function says that it is (99.2)"),
+    (numbers_its_equations, PART, "99.3", "99.4", "on through a chapter's parts"),
+    (imports_only_earlier_chapters, PART, "ch98_older", "ch99_new", "earlier ones"),
     (documents_its_functions, NEW, '    """Sum (99.2).  X: (n,) -> (n,)."""\n', "", "no docstring"),
     (documents_its_functions, NEW, "Sum (99.2).  X: (n,) -> (n,).", "Sum (99.2).", "lacks `->`"),
     (documents_its_functions, NEW, "  Raises ValueError for k1 < 0.", "", "raises ValueError"),
