@@ -9,7 +9,8 @@ from conftest import backends
 
 from primer import ch05_bm25
 from primer.exercises import report
-from primer.exercises.kit import Effort, catalogue, catcher, catches, run_property, sample
+from primer.exercises.drawn import catcher, catches, sample
+from primer.exercises.kit import Effort, catalogue, run_property
 from primer.exercises.mutate import build
 
 CHAPTERS = report.chapters()

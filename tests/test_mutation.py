@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from primer.exercises import report
-from primer.exercises.kit import catalogue, catcher
+from primer.exercises.drawn import catcher
+from primer.exercises.kit import catalogue
 from primer.exercises.mutate import systematic
 
 EXERCISES = {e.id: e for chapter in report.chapters() for e in catalogue(chapter)}

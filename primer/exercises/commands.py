@@ -21,7 +21,8 @@ from primer.exercises import (
     sandbox,
     stubs,
 )
-from primer.exercises.kit import Effort, catalogue, catcher, catches, sample
+from primer.exercises.drawn import catcher, catches, sample
+from primer.exercises.kit import Effort, catalogue
 from primer.exercises.mutate import build, systematic
 from primer.exercises.student import Student
 
@@ -35,6 +36,7 @@ def start(arguments):
         return
     file, *more = stubs.start(arguments.chapter, arguments.to)
     chapter = report.chapter_of(arguments.chapter)
+    report.prepare(chapter)
     print(f"{file}: {len(catalogue(chapter))} exercises to fill in\n"
           + "".join(f"{notebook}: the chapter to step through\n" for notebook in more)
           + f"then: python -m primer check {file}")

@@ -13,8 +13,6 @@ takes no `st.data()` and no random generator.
 """
 import contextlib
 import copy
-import dataclasses
-import functools
 import importlib
 import io
 import os
@@ -45,8 +43,8 @@ from primer.exercises.expectations import (
 )
 
 __all__ = ["Broken", "Effort", "Exercise", "Guarded", "Hang", "Mutant", "Outcome", "Property",
-           "alarm", "catalogue", "catcher", "catches", "difference", "expect", "expect_close",
-           "expect_refused", "quiet", "run_property", "sample"]
+           "alarm", "catalogue", "difference", "expect", "expect_close", "expect_refused", "quiet",
+           "run_property"]
 
 
 @dataclass(frozen=True)
@@ -220,10 +218,25 @@ class _Trial:
         out.call = self.impl.calls[-1] if self.impl.calls else ()
 
 
-def run_property(prop, source, effort=None):
-    """Try one property on an implementation (a module, or a dict of functions) -> Outcome."""
-    effort = effort or Effort()
-    trial = _Trial(prop, source, effort)
+def run_property(prop, source, effort=None, before=()):
+    """Try one property on an implementation (a module, or a dict of functions) -> Outcome.
+    before: the inputs that it draws, where they are known; then it draws only to find a smaller
+    one that fails."""
+    trial = first = _Trial(prop, source, effort or Effort())
+    with contextlib.suppress(_Stop, Exception):
+        for one in before:
+            with contextlib.suppress(UnsatisfiedAssumption):
+                trial(**copy.deepcopy(one))
+    smaller = first.outcome.status in ("broken", "error") and first.effort.shrink_seconds
+    if smaller or not before:
+        trial = _Trial(prop, source, first.effort)
+        _draw(trial)
+    return first.outcome if trial.outcome.status == "passed" else trial.outcome
+
+
+def _draw(trial):
+    """Let Hypothesis draw the inputs, and make the first that fails smaller."""
+    effort, prop = trial.effort, trial.outcome.property
 
     def body(**inputs):               # Hypothesis wants a plain function
         trial(**inputs)
@@ -241,42 +254,3 @@ def run_property(prop, source, effort=None):
     except Exception:
         if trial.outcome.status == "passed":              # a trouble of Hypothesis itself
             raise
-    return trial.outcome
-
-
-@functools.cache
-def sample(prop, reference, effort):
-    """The inputs that run_property tries on the reference, to replay  ->  list of dict."""
-    kept = []
-
-    def check(impl, **inputs):
-        before = copy.deepcopy(inputs)
-        prop.check(impl, **inputs)
-        kept.append(before)
-
-    run_property(dataclasses.replace(prop, check=check), importlib.import_module(reference), effort)
-    return kept
-
-
-def catches(prop, source, inputs):
-    """Whether a property does not hold on one of these inputs: what run_property would find, in a
-    tenth of its time  ->  bool."""
-    impl = Guarded(source, prop.functions)
-    for one in inputs:
-        try:
-            with quiet(), alarm(Effort.call_seconds):
-                prop.check(impl, **copy.deepcopy(one))
-        except UnsatisfiedAssumption:
-            pass
-        except (Exception, Hang):
-            return True
-    return False
-
-
-def catcher(exercise, module, properties, seed=0):
-    """The first of the properties that notices a mistake with a student's effort, or None; it is
-    moved to the front, as it is likely to notice the next one."""
-    found = next((p for p in properties if catches(p, module, sample(
-        p, exercise.reference, Effort(seed=seed)))), None)
-    properties.sort(key=lambda p: p is not found)
-    return found

@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from primer.exercises import feedback
+from primer.exercises.drawn import keep, recall, sample
 from primer.exercises.expectations import Broken, Guarded
 from primer.exercises.kit import (
     Effort,
@@ -33,7 +35,6 @@ from primer.exercises.kit import (
     catalogue,
     quiet,
     run_property,
-    sample,
 )
 from primer.exercises.mutate import build
 
@@ -103,9 +104,11 @@ def find(exercise_id):
 def judge(exercise, source, effort="quick", hints=True):
     """Try every property of an exercise on a module, or a dict of functions  ->  Report."""
     effort, outcomes = EFFORTS[effort] if isinstance(effort, str) else effort, []
+    own = effort.seed == EFFORTS["quick"].seed           # what grades others draws by itself
     for prop in exercise.properties:
         stuck = outcomes and outcomes[-1].status in ("hang", "untried")
-        outcomes.append(Outcome(prop, "untried") if stuck else run_property(prop, source, effort))
+        outcomes.append(Outcome(prop, "untried") if stuck else run_property(
+            prop, source, effort, recall(prop, effort) if own else ()))
         if outcomes[-1].status in ("broken", "error"):       # only the first is shown, and shrunk
             effort = dataclasses.replace(effort, shrink_seconds=0)
     report = Report(exercise, outcomes)
@@ -144,6 +147,14 @@ def _alike(a, b):
         return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
     except Exception:
         return False
+
+
+def prepare(chapter):
+    """Draw what checks and diagnoses of a chapter try, and keep it: then they are quick.  str  ->
+    None."""
+    for exercise in tqdm(catalogue(chapter), "inputs to try", leave=False, disable=None):
+        for prop, effort in itertools.product(exercise.properties, (EFFORTS["quick"], REPLAYED)):
+            keep(prop, effort, sample(prop, exercise.reference, effort))
 
 
 @functools.cache
