@@ -4,70 +4,12 @@ import importlib
 import json
 import re
 import sys
-import time
-from pathlib import Path
 
 from tqdm import tqdm
 
 import kernels
 from primer import claims, data, training
 from primer.training import lookup, quality
-
-
-def chapters():
-    """Names of the chapters built so far, in order, without their parts -> list of str."""
-    found = sorted(p.stem for p in Path(__file__).parent.glob("ch[0-9][0-9]_*.py"))
-    return [name for name in found if name.rpartition("_")[0] not in found]
-
-
-def title(chapter):
-    """The chapter's title: the first line of its module -> "Chapter 5. BM25: ..."."""
-    module = importlib.import_module(f"primer.{chapter}")
-    return module.__doc__.strip().splitlines()[0]
-
-
-def tour(folder):
-    """Each chapter: the text's numbers recomputed, then one thing on real data, with figures."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    started, saved = time.perf_counter(), []
-    with tqdm(chapters(), desc="chapters", unit="ch", leave=False, disable=None) as bar:
-        for chapter in bar:
-            bar.set_postfix_str(chapter)
-            tqdm.write(f"\n{title(chapter)}", file=sys.stdout)
-            tqdm.write(summary(int(chapter[2:4])), file=sys.stdout)
-            for item in importlib.import_module(f"primer.figures.{chapter}").tour():
-                if isinstance(item, str):
-                    tqdm.write(f"  {item}", file=sys.stdout)
-                else:
-                    saved.append(folder / f"{chapter}_{item[0]}.png")
-                    item[1].savefig(saved[-1])
-    print(f"""
-{len(saved)} figures are in {folder.resolve()}; the tour took {time.perf_counter() - started:.0f} s.
-What next:
-  step through a chapter     python -m pip install -e '.[notebooks]'
-                             python -m jupyter lab notebooks/ch03_bow.ipynb
-  search the addresses       python -m primer search "national bank" -k 5
-  the text against ours      python -m primer claims
-  run the tests              python -m pytest""")
-
-
-def summary(number):
-    """One line on the text's numbers, then the wrong ones -> str."""
-    rows = claims.rows(number)
-    of = {v: sum(r["verdict"] == v for r in rows) for v in ("right", "wrong", "illustrative")}
-    lines = [f"  {len(rows)} numbers and statements of the text recomputed: {of['right']} right, "
-             f"{of['wrong']} wrong, {of['illustrative']} only illustrative"]
-    wrong = [r for r in rows if r["verdict"] == "wrong"]
-    for row in wrong[:2]:
-        lines.append(f"    line {row['line']}, {row['claim']}: the text has {short(row['text'])}, "
-                     f"right is {short(row['computed'])}")
-    return "\n".join(lines)
-
-
-def short(value, width=60):
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= width else text[:width - 3] + "..."
 
 
 def print_claims(arguments):
@@ -81,7 +23,7 @@ def print_claims(arguments):
     mark = {"right": "  ", "wrong": "!!", "illustrative": "~ "}
     for row in rows:
         print(f"{mark[row['verdict']]} ch{row['chapter']:02d} line {row['line']:<5}{row['claim']}")
-        print(f"       text {short(row['text'])}   computed {short(row['computed'])}")
+        print(f"       text {claims.short(row['text'])}   computed {claims.short(row['computed'])}")
         if row["note"]:
             print(f"       {row['note']}")
     print(f"\n{len(rows)} claims.  !! the text is wrong   ~ the text's number is only an example")
@@ -268,6 +210,7 @@ def main(argv=None):
     arguments = parser().parse_args(argv)
     try:
         if arguments.command is None:
+            from primer.figures.tour import tour  # which loads matplotlib
             tour(arguments.figures)
         else:
             arguments.run(arguments)

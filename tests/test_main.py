@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from primer import claims
-from primer.__main__ import chapters, highlight, main
+from primer.__main__ import highlight, main
+from primer.figures.tour import chapters
 
 
 def run(capsys, *arguments):

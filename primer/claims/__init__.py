@@ -76,3 +76,9 @@ def rows(number=None):
             module = importlib.import_module(f"primer.claims.{name}")
             out += [claim.row(chapter) for claim in module.CLAIMS]
     return out
+
+
+def short(value, width=60):
+    """A value on one line, cut -> str."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= width else text[:width - 3] + "..."
