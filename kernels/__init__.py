@@ -7,7 +7,9 @@
 of each race (kernels/emulator).  The reference in primer/ is never a silent stand-in: a twin that
 cannot run raises an error.
 """
+import functools
 import importlib
+import os
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +111,31 @@ def in_threads(function, parts):
     import numba  # here, so that choosing a back end does not need it
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
         return list(pool.map(function, parts))
+
+
+def spread(kernel, n, least, *arguments):
+    """kernel(share, first, stop, *arguments) over 0..n, a run a thread, each of `least` or more.
+
+    For kernels of microseconds: the threads stay, and the caller's does the first run itself.  The
+    kernel lets go of Python's lock and spreads nothing itself.
+    """
+    import numba
+    shares = max(min(numba.get_num_threads(), n // least), 1)
+    bounds = [n * share // shares for share in range(shares + 1)]
+    others = [_pool(shares - 1).submit(kernel, share, *bounds[share:share + 2], *arguments)
+              for share in range(1, shares)]
+    kernel(0, 0, bounds[1], *arguments)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _pool(threads):
+    return ThreadPoolExecutor(threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)    # a fork has no threads
 
 
 def shares(sizes, threads):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 import kernels
 from primer import claims, data, training
-from primer.training import lookup, quality
+from primer.training import embedding, lookup, quality
 
 
 def print_claims(arguments):
@@ -39,7 +39,10 @@ def corpus(name):
 
 
 def search(arguments):
-    """BM25 over a corpus: the matching terms highlighted, and each term's share of the score."""
+    """BM25 over a corpus: the matching terms highlighted, and each term's share of the score; or,
+    by --model, the texts of like meaning."""
+    if arguments.model != "bm25":
+        return embedding.search(arguments, *corpus(arguments.corpus))
     chosen = [kernels.twin(c, arguments.backend) for c in ("ch03_bow", "ch05_bm25")]
     from primer.ch05_bm25 import BM25
     documents, labels = corpus(arguments.corpus)
@@ -127,8 +130,10 @@ def parser():
     command.add_argument("action", choices=["list", "get", "verify"])
     command.add_argument("name", nargs="?")
     command.set_defaults(run=manage_data)
-    command = commands.add_parser("search", help="rank documents for a query by BM25")
+    command = commands.add_parser("search", help="rank documents for a query by BM25 or by meaning")
     command.add_argument("query")
+    command.add_argument("--model", default="bm25", metavar="NAME",
+                         help="bm25 (default): words; minilm, once fetched, or a folder: meaning")
     command.add_argument("--corpus", default="sotu", metavar="NAME-OR-FOLDER",
                          help="sotu (default), or a folder of .txt and .md files")
     command.add_argument("-k", type=int, default=10, help="how many results (default: 10)")
@@ -146,8 +151,9 @@ def parser():
 
 
 def add_vector_commands(commands):
-    """train, neighbors, analogy, evaluate."""
+    """train, neighbors, analogy, evaluate, embed."""
     training.add_arguments(commands.add_parser("train", help="train word vectors on a text file"))
+    embedding.add_arguments(commands.add_parser("embed", help="the vectors of a file's texts"))
     for name, ask, words in (("neighbors", lookup.neighbors, "the nearest words, by cosine"),
                              ("analogy", lookup.analogy, "A is to B as C is to which word?")):
         command = commands.add_parser(name, help=words)

@@ -18,7 +18,8 @@ from kernels.emulator.nvrtc import ARCHITECTURES, Figures, Occupancy
 KERNELS = Path(nvrtc.__file__).parent.parent
 REGISTERS = 64                            # of a thread: an SM holds half of its threads or more
 MORE_REGISTERS = {                        # kernel: what its __launch_bounds__ allow
-    "top_k_f32": 80, "assign_f32": 80, "scores_f32": 80}       # float64 sums of float32 tiles
+    "top_k_f32": 80, "assign_f32": 80, "scores_f32": 80,       # float64 sums of float32 tiles
+    "attention_forward": 80, "attention_queries": 80, "attention_keys": 80}    # two rows' sums
 STATIC_SHARED = 48 << 10
 
 

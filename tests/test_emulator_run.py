@@ -498,6 +498,9 @@ def apart(a, b):
 # Losses are float32, but their sums are float64: an ulp of theirs is 2^29 of those.
 ULP = {"kmeans_assign, float64": 2, "csr_dot": 2, "csr_dot, weights": 2, "csr_matmul": 2,
        "skipgram_epoch, float64": 2, **{f"tsne_loss_grad, {d} dimensions": 4 for d in (1, 2, 3)},
+       **{f"both_passes, {name}": 4 for name in (
+           "attention", "causal", "self_attention", "add_layer_norm", "bias_gelu",
+           "cross_entropy")}, "adam_update": 1,
        **dict.fromkeys(("skipgram_epoch", "cbow_epoch", "skipgram_block", "cbow_block",
                         "skipgram_block, negatives", "cbow_block, negatives",
                         "cbow_block_irsoy, negatives", "hierarchical_block", "classifier_block",

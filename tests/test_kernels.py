@@ -119,6 +119,47 @@ def test_in_threads_keeps_the_order():
     assert kernels.in_threads(str, [7]) == ["7"]
 
 
+@pytest.mark.parametrize("n", [0, 1, 7, 100])
+def test_spread_does_all_of_it_once(n, threads):
+    threads(2)
+    done, shares = np.zeros(n, int), []
+
+    def kernel(share, first, stop, add):
+        done[first:stop] += add
+        shares.append(share)
+    kernels.spread(kernel, n, 10, 2)
+    assert (done == 2).all() and sorted(shares) == list(range(2 if n >= 20 else 1))
+
+
+def test_spread_tells_what_went_wrong(threads):
+    threads(2)
+
+    def kernel(share, first, stop):
+        if share:
+            raise ValueError("in the other thread")
+    with pytest.raises(ValueError, match="in the other thread"):
+        kernels.spread(kernel, 100, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_spread_has_threads_of_its_own_after_a_fork():
+    code = """
+import os, kernels
+def spread():
+    done = []
+    kernels.spread(lambda share, *run: done.append(share), 100, 1)
+    return sorted(done) == [0, 1]
+assert spread()
+child = os.fork()
+if not child:
+    os._exit(0 if spread() else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60,
+                   cwd=Path(kernels.__file__).parents[1],
+                   env={**os.environ, "NUMBA_NUM_THREADS": "2"})
+
+
 def test_missing_names_the_module(monkeypatch):
     assert missing("numpy") is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -25,8 +25,9 @@ HERE = Path(__file__).parent
 @functools.cache
 def _version(chapter):
     """A checksum of what draws the chapter's inputs."""
-    found = [file.read_bytes() for file in (HERE / f"{chapter}.py", HERE / "kit.py",
-                                            HERE.parent / f"{chapter}.py")]
+    found = [file.read_bytes() for file in (
+        HERE / "kit.py", *sorted(HERE.glob(f"{chapter}*.py")), *sorted(HERE.parent.glob(
+            f"{chapter}*.py")))]                         # its parts, too
     found += [importlib.metadata.version(p).encode() for p in ("hypothesis", "numpy")]
     return f"{zlib.crc32(b''.join(found)):08x}"
 

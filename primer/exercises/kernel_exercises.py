@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import kernels
-from primer.exercises.report import chapter_of
+from primer.exercises.report import chapter_of, module_of
 from primer.exercises.stubs import cut
 from primer.exercises.student import Died, Hung, receive, send
 
 HERE = Path(kernels.__file__).parent
-SECONDS = 60.0                        # for a kernel in all its examples, some 100 times ours
-COMPILING = 300.0
+SECONDS, COMPILING = 60.0, 300.0      # for a kernel in all its examples, some 100 times ours
 TODO = "your code here"
 NUMBA = {                             # the jitted functions to write: loops that can be read alone
     "ch01_geometry": ("_dot", "_gap", "_offer", "_move"),
@@ -37,6 +36,8 @@ NUMBA = {                             # the jitted functions to write: loops tha
     "ch11_glove": ("_steps", "_merge"),
     "ch12_fasttext": ("_descend", "_follow", "_scores", "_softmax_loss"),
     "ch12_fasttext_rows": ("_mix", "_ngrams", "_text_rows"),
+    "ch13_elmo": ("_squash", "_gates", "_gates_backward", "_softmax_rows", "_scatter_add",
+                  "_adagrad"),
 }
 SILENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.S)
 KERNEL = re.compile(r'extern\s+"C"\s+__global__[^{};]*?(\w+)\s*\([^(){}]*\)\s*\{')
@@ -158,23 +159,23 @@ def written(tree):
 # ---- what the commands call ----------------------------------------------------------------------
 def sources(chapter, kind):
     """Our files of a chapter with something to write  ->  name of the student's -> its text."""
-    out = {}
-    for path in sorted(HERE.glob(f"{chapter}*_numba.py" if kind == "numba" else
-                                 f"{chapter[:4]}_*.cu")):
+    out, name = {}, f"{chapter}*_numba.py" if kind == "numba" else f"{chapter[:4]}_*.cu"
+    for path in sorted(HERE.glob(name)):
         code = path.read_text("utf-8")
-        if kind == "numba":
-            out[path.name] = cut_numba(code, path.stem.removesuffix("_numba"))
-        elif kernels_in(code):
-            out[path.name] = heading(chapter, path, len(kernels_in(code))) + cut_cuda(code)
+        if kind == "numba" and (stem := path.stem.removesuffix("_numba")) in NUMBA:
+            out[path.name] = cut_numba(code, stem)
+        elif kind == "cuda" and kernels_in(code):
+            out[path.name] = heading(path, len(kernels_in(code))) + cut_cuda(code)
     return out
 
 
-def heading(chapter, path, count):
+def heading(path, count):
     """The first lines of a .cu to fill in  ->  str."""
-    twin = (HERE / f"{chapter}_cuda.py").read_text("utf-8")
+    module = module_of(path.stem)
+    twin = (HERE / f"{module}_cuda.py").read_text("utf-8")
     used = re.findall(r'"(\w+)"', re.search(r"cuda_source\(([^)]*)\)", twin)[1])
     before = [f"kernels/{name}.cu" for name in used[:used.index(path.stem)]]
-    return (f"// To fill in: {count} kernels.  kernels/{chapter}_cuda.py launches them: there are "
+    return (f"// To fill in: {count} kernels.  kernels/{module}_cuda.py launches them: there are "
             "their grids, blocks\n// and arguments.\n" + (
                 f"// In front of this file stands {' and '.join(before)}.\n" if before else "")
             + "// What you leave empty is ours when the others are checked.\n\n")
@@ -211,20 +212,19 @@ def check_cuda(file, names=()):
     if unknown := set(names) - mine.keys():
         raise ValueError(f"KERNEL: there is no {sorted(unknown)[0]} in {file.name}; there are "
                          f"{', '.join(mine)}")
-    kernels.twin(chapter, "emulated")                 # an error now that says what is missing
+    kernels.twin(module_of(stem), "emulated")         # an error now that says what is missing
     asked = [name for name in mine if not names or name in names]
     codes = {k: alone(code, ours, k, stem) for k in asked if k not in todo}
-    found = tried("cuda", codes, chapter=chapter, ours=ours)
+    found = tried("cuda", codes, chapter=module_of(stem), ours=ours)
     return [Result(k, *told(k, found[k], f"{stem}.cu", code.splitlines())) if k in found else
             Result(k, "todo", []) for k in asked]
 
 
 def check_numba(file, names):
     """Public functions of a student's Numba file on the chapter's examples  ->  Results."""
-    stem = file.stem.removesuffix("_numba")
-    tree = ast.parse(file.read_text("utf-8-sig"))
-    ready = [f for f in names if f in written(tree)]
-    found = tried("numba", ready, chapter=chapter_of(stem[:4]), file=str(file.resolve()))
+    stem, own = file.stem.removesuffix("_numba"), written(ast.parse(file.read_text("utf-8-sig")))
+    found = tried("numba", [f for f in names if f in own], chapter=module_of(stem),
+                  file=str(file.resolve()))
     return [Result(f, *told(f, found[f], file.name, [])) if f in found else Result(f, "todo", [])
             for f in names]
 

@@ -157,6 +157,9 @@ def more_examples(chapter, rng):
         known = {w: i for i, w in enumerate(dict.fromkeys(words[::2]))}
         return {"text_rows": ([words[:20], [], words[20:]], known, 2, 4, 50, 2),
                 "subword_rows": (words, 3, 5, 100)}
+    if chapter == "ch13_elmo":
+        x, dx, sums = rng.uniform(0.5, 1, (3, 20, 3))
+        return {"scatter_add": (x, tokens[:20], 9), "adagrad": (x, dx, sums, 0.1, 0.5)}
     return {}
 
 

@@ -38,6 +38,7 @@ from primer.exercises.kit import (
 )
 from primer.exercises.mutate import build
 
+KERNELS = Path(__file__).parents[2] / "kernels"
 EFFORTS = {"quick": Effort(), "grading": Effort(examples=150, seed=1, seconds=30.0)}
 REPLAYED = Effort(examples=24, seed=7)  # inputs a property that tell one mistake from another
 DIFFERENT = 2                         # so many answers must be wrong before a mistake is named
@@ -78,8 +79,9 @@ class Report:
 
 
 def chapters():
-    """Names of the chapters with exercises  ->  ["ch01_geometry", ...]."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("ch[0-9][0-9]_*.py"))
+    """Names of the chapters with exercises, not of their parts  ->  ["ch01_geometry", ...]."""
+    found = sorted(p.stem for p in Path(__file__).parent.glob("ch[0-9][0-9]_*.py"))
+    return [name for name in found if not any(name.startswith(f"{whole}_") for whole in found)]
 
 
 def chapter_of(name):
@@ -89,6 +91,14 @@ def chapter_of(name):
             return chapter
     raise LookupError(f"exercise: {name!r} is of no chapter; there are "
                       f"{', '.join(c[:4] for c in chapters())}")
+
+
+def module_of(stem):
+    """The module whose twin a file of kernels/ is of: a chapter, or a part of one that has a twin
+    of its own  ->  str."""
+    twins = sorted((p.stem.removesuffix("_cuda") for p in KERNELS.glob(f"{stem[:4]}_*_cuda.py")),
+                   key=len)
+    return ([chapter_of(stem[:4])] + [t for t in twins if f"{stem}_".startswith(f"{t}_")])[-1]
 
 
 def find(exercise_id):

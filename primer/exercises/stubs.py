@@ -28,13 +28,14 @@ def cut(source, names, replaced):
 
 
 def stub(chapter):
-    """A chapter's module with the exercises' functions to fill in  ->  str."""
-    exercises = catalogue(chapter)
-    hints = {}
-    for exercise in exercises:
+    """A chapter's module with the exercises' functions to fill in; those of its parts come last
+    ->  str."""
+    hints, parts = {}, {}
+    for exercise in catalogue(chapter):
         hint = next((p.hint for p in exercise.properties if p.hint), "")
         for name in exercise.functions:
             hints.setdefault(name, (exercise.id, hint))
+            parts.setdefault(exercise.reference, []).append(name)
 
     def body(lines, indent, name):
         count = sum(bool(line.strip()) for line in lines)
@@ -43,8 +44,12 @@ def stub(chapter):
         told += [f"# hint: {hint}"] * bool(hint)
         return [f"{indent}{line}\n" for line in (*told, TODO)]
 
-    module = importlib.import_module(exercises[0].reference)
-    return cut(inspect.getsource(module), set(hints), body)
+    whole = f"primer.{chapter}"
+    text = inspect.getsource(importlib.import_module(whole))
+    for part in sorted(parts.keys() - {whole}):
+        module = importlib.import_module(part)
+        text += "".join(f"\n\n{inspect.getsource(getattr(module, name))}" for name in parts[part])
+    return cut(text, set(hints), body)
 
 
 def with_solution_marks(source, names):

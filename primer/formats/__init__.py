@@ -3,6 +3,7 @@
 wordnet.py    WordNet's dict folder and our excerpt of it
 vectors.py    word vectors: word2vec and GloVe text, word2vec binary
 fasttext.py   whole models of fastText, also the quantised ones
+encoders.py   sentence encoders: BERTs such as all-MiniLM-L6-v2, with their tokenizer
 files.py      what these share
 
 read_vectors and write_vectors choose by the ending; .gz may follow each of them:

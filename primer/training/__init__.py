@@ -3,6 +3,8 @@
 corpus.py   the file: words counted, ids on the disk
 models.py   word2vec, GloVe and fastText as arrays and a step
 job.py      blocks, progress, checkpoints, interruptions
+
+and of trained models: lookup.py and quality.py ask word vectors, embedding.py a sentence encoder
 """
 import os
 import sys
