@@ -12,8 +12,9 @@ Limits  4 R m bytes for the scores, 4096 d for a part of dC; R m is near 2^21, R
         Scores beyond 1e38 are infinite here, as in the reference.
 """
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
+from kernels import spread
 from primer.ch15_contrastive import check_batch
 
 AT_ONCE, LEAST = 1 << 21, 16                     # scores of a strip; queries, at least
@@ -62,10 +63,10 @@ def _times(row, powers):
     return total
 
 
-@njit(cache=True, parallel=True)
-def _exp_rows_f32(S, own, losses, sums):
+@njit(cache=True, nogil=True)
+def _exp_rows_f32(share, first, stop, S, own, losses, sums):
     """Rows of scores become exp(s - largest); ln sum exp - own score of each, and the sums."""
-    for i in prange(S.shape[0]):
+    for i in range(first, stop):
         row, total = S[i], 0.0
         lanes, bits = np.empty(32, np.float32), np.empty(CHUNK, np.int32)
         largest, powers = _largest(row, lanes), bits.view(np.float32)
@@ -76,9 +77,9 @@ def _exp_rows_f32(S, own, losses, sums):
         sums[i], losses[i] = total, np.log(total) + largest - own[i]
 
 
-@njit(cache=True, parallel=True)
-def _exp_rows_f64(S, own, losses, sums):
-    for i in prange(S.shape[0]):
+@njit(cache=True, nogil=True)
+def _exp_rows_f64(share, first, stop, S, own, losses, sums):
+    for i in range(first, stop):
         row, total = S[i], 0.0
         largest = _largest(row, np.empty(32, np.float64))
         for j in range(row.size):
@@ -111,7 +112,7 @@ def _strips(Q, C, tau, groups, losses):
         np.matmul(Q[first:last] / Q.dtype.type(tau), C.T, out=part)                  # eq. 15.1
         part[rows[here] - first, columns[here]] = -np.inf
         own = np.diagonal(part, first).copy()                    # (r,)
-        exp_rows(part, own, losses[first:last], sums)
+        spread(exp_rows, len(part), LEAST, part, own, losses[first:last], sums)
         yield first, last, part, sums[:last - first]
 
 

@@ -231,7 +231,7 @@ def run_property(prop, source, effort=None, before=()):
     if smaller or not before:
         trial = _Trial(prop, source, first.effort)
         _draw(trial)
-    return first.outcome if trial.outcome.status == "passed" else trial.outcome
+    return first.outcome if before and trial.outcome.status == "passed" else trial.outcome
 
 
 def _draw(trial):
