@@ -17,7 +17,7 @@ from primer.ch14_bert_vocabulary import train_wordpiece
 from primer.ch14_bert_wordpiece import WordPiece
 from primer.training import small_bert
 
-PIECES, STEPS, HEADS = 4000, 1800, 4
+PIECES, STEPS, HEADS = 4000, 1500, 4
 FILE = Path(__file__).parents[2] / "datasets/small_bert.npz"
 
 
