@@ -500,11 +500,12 @@ ULP = {"kmeans_assign, float64": 2, "csr_dot": 2, "csr_dot, weights": 2, "csr_ma
        "skipgram_epoch, float64": 2, **{f"tsne_loss_grad, {d} dimensions": 4 for d in (1, 2, 3)},
        **{f"both_passes, {name}": 4 for name in (
            "attention", "causal", "self_attention", "add_layer_norm", "bias_gelu",
-           "cross_entropy")}, "adam_update": 1,
+           "cross_entropy")}, "adam_update": 1, "lstm": 2, "lstm_backward": 4,
+       "softmax_loss_grad": 2, "softmax_loss_grad, many words": 2, "info_nce_grad, float64": 8,
        **dict.fromkeys(("skipgram_epoch", "cbow_epoch", "skipgram_block", "cbow_block",
                         "skipgram_block, negatives", "cbow_block, negatives",
                         "cbow_block_irsoy, negatives", "hierarchical_block", "classifier_block",
-                        "adagrad_block"),
+                        "adagrad_block", "info_nce", "info_nce_grad"),
                        2 << 29)}
 
 

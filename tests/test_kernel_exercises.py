@@ -45,6 +45,9 @@ def test_every_chapter_has_both_kinds():
     stems = {p.stem.removesuffix("_numba") for p in HERE.glob("*_numba.py")}
     parts = {s for s in stems if report.module_of(s) not in report.chapters()}
     assert stems - parts == set(kernel_exercises.NUMBA)    # a part's loops need its other files
+    for stem, names in kernel_exercises.NUMBA.items():
+        code = (HERE / f"{stem}_numba.py").read_text()
+        assert set(names) <= kernel_exercises.functions(ast.parse(code)).keys(), stem
     assert list(dict.fromkeys(s[:4] for s in CUDA)) == [c[:4] for c in report.chapters()]
 
 

@@ -30,14 +30,14 @@ NUMBA = {                             # the jitted functions to write: loops tha
     "ch05_bm25": ("_by_word", "_document_frequency", "_insert", "_lift", "_add"),
     "ch06_word2vec": ("_context_windows", "_step"),
     "ch07_hierarchical_softmax": ("_merge", "_path", "_scores", "_descend"),
-    "ch08_negative_sampling": ("_neighbours", "_scores", "_descend", "_thin", "_draw"),
+    "ch08_negative_sampling": ("_neighbours", "_scores", "_place", "_thin", "_draw"),
     "ch09_analogy": ("_offer", "_conditional", "_symmetrise", "_weights"),
     "ch10_factorization": ("_rows", "_multiply", "_sweep"),
     "ch11_glove": ("_steps", "_merge"),
-    "ch12_fasttext": ("_descend", "_follow", "_scores", "_softmax_loss"),
+    "ch12_fasttext": ("_mean", "_follow", "_softmax_loss"),
     "ch12_fasttext_rows": ("_mix", "_ngrams", "_text_rows"),
-    "ch13_elmo": ("_squash", "_gates", "_gates_backward", "_softmax_rows", "_scatter_add",
-                  "_adagrad"),
+    "ch13_elmo": ("_squash", "_gates", "_gates_backward", "_softmax_rows", "_adagrad"),
+    "ch15_contrastive": ("_largest", "_powers", "_times"),
 }
 SILENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.S)
 KERNEL = re.compile(r'extern\s+"C"\s+__global__[^{};]*?(\w+)\s*\([^(){}]*\)\s*\{')
