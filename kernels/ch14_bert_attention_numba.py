@@ -206,15 +206,6 @@ def _backward(share, first, stop, Q, K, V, slots, real, causal, keep, factor, ou
         _give(dV, b, slots[2] + h, index[:keys], sum_v, wide)
 
 
-def _prepared(shape, T, mask, causal, rate, rng, dtype):
-    """What all heads share: real, causal, keep, factor, of B, H, queries = shape and T keys."""
-    B, H, queries = shape
-    real = np.ones((B, T), bool) if mask is None else np.ascontiguousarray(mask)
-    drop = _dropout(np.empty((*shape, T), dtype), rate, rng)[1]
-    keep = np.zeros((B, H, queries, 0), bool) if drop is None else drop[0]
-    return real, bool(causal), keep, dtype.type(1 / (1 - rate))
-
-
 @functools.cache
 def _kernels():
     """Kept on disk under a checksum of the other file whose functions are in them."""
