@@ -2,16 +2,16 @@
 named.  Mutants meet the inputs that a student's own check draws, without Hypothesis in between.
 """
 import importlib
+import pickle
 import re
 
 import pytest
 from conftest import backends
+from hypothesis import strategies as st
 
-from primer import ch05_bm25
 from primer.exercises import report
-from primer.exercises.drawn import catcher, catches, sample
-from primer.exercises.kit import Effort, catalogue, run_property
-from primer.exercises.mutate import build
+from primer.exercises.kit import Effort, Property, catalogue, run_property, sample
+from primer.exercises.mutate import build, catcher
 
 CHAPTERS = report.chapters()
 EXERCISES = [(chapter, e) for chapter in CHAPTERS for e in catalogue(chapter)]
@@ -66,20 +66,46 @@ def test_the_diagnosis_names_nothing_in_a_right_answer(exercise):
     assert not report.diagnose(exercise, importlib.import_module(exercise.reference))
 
 
-def test_replayed_inputs_are_those_of_a_students_check():
-    exercise = report.find("ch05.idf")
+@each_exercise
+def test_inputs_are_many_and_each_is_another(exercise):
     for prop in exercise.properties:
-        tried = []
+        inputs = sample(prop)
+        assert 0 < len(inputs) <= 50 and inputs is sample(prop)
+        if "hand" not in prop.name:                       # may try all of a few
+            assert len(inputs) >= 4, f"{prop}: {len(inputs)}"
+        assert len({pickle.dumps(one) for one in inputs}) == len(inputs)
 
-        def lucene(df, n, seen=tried):
-            seen.append((df.tolist(), n))
-            return ch05_bm25.idf_lucene(df, n)
 
-        watched = {"idf_robertson": ch05_bm25.idf_robertson, "idf_lucene": lucene}
-        run_property(prop, watched)
-        straight, tried[:] = list(tried), []
-        assert not catches(prop, watched, sample(prop, exercise.reference, Effort()))
-        assert tried == straight
+def test_a_seed_gives_the_same_inputs_and_the_simplest_comes_first():
+    prop = report.find("ch05.scores").properties[0]
+    sample.cache_clear()
+    first = sample(prop, 50, 1)
+    sample.cache_clear()
+    assert sample(prop, 50, 1) == first != sample(prop, 50, 2)
+    assert len(first) == 50 and first[0] == sample(prop, 50, 2)[0]
+    assert len(str(first[0])) == min(len(str(one)) for one in first)
+
+
+def test_inputs_too_large_for_ten_at_a_time_and_of_unknown_kinds():
+    def tried(**inputs):
+        return sample(Property("x", (), "p", "", "", inputs, None))
+    assert len(tried(x=st.binary(min_size=2000, max_size=2000))) >= 40
+    assert len(tried(f=st.integers(0, 99).map(lambda i: lambda: i))) == 50
+    assert len(tried(b=st.booleans())) == 2 and len(tried()) == 1
+
+
+def test_what_fails_on_no_second_try_is_still_wrong():
+    """A function that answers now so, now so: Hypothesis may not see again what was seen once."""
+    exercise, calls = report.find("ch10.pmi"), []
+    reference = importlib.import_module(exercise.reference)
+
+    def moody(*arguments, **named):
+        calls.append(1)
+        right = reference.pmi(*arguments, **named)
+        return right + 1 if len(calls) == 3 else right
+
+    own = {f: getattr(reference, f) for f in exercise.functions} | {"pmi": moody}
+    assert run_property(exercise.properties[0], own).status != "passed"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from primer.exercises import report
-from primer.exercises.drawn import catcher
 from primer.exercises.kit import catalogue
-from primer.exercises.mutate import systematic
+from primer.exercises.mutate import catcher, systematic
 
 EXERCISES = {e.id: e for chapter in report.chapters() for e in catalogue(chapter)}
 SURVIVORS = tomllib.loads((Path(__file__).parent / "survivors.toml").read_text("utf-8"))

@@ -6,29 +6,29 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from primer.exercises.kit import Exercise, expect, expect_close
 
 REFERENCE = "primer.ch01_geometry"
 SMALL = st.integers(-4, 4).map(float)
 
-@st.composite
-def matrices(draw, rows=(1, 6), columns=(1, 4), count=1):
-    """`count` matrices with equally long rows; a single one comes without a list."""
-    d = draw(st.integers(*columns))
-    found = [draw(arrays(np.float64, (draw(st.integers(*rows)), d), elements=SMALL))
-             for _ in range(count)]
-    return found[0] if count == 1 else found
+def whole(shape, low=-4, high=4):
+    """Arrays of whole numbers, drawn as bytes: one choice of Hypothesis, not one a number."""
+    numbers = np.array([*range(high + 1), *range(-1, low - 1, -1)], np.float64)    # 0 comes first
+    return st.binary(min_size=math.prod(shape), max_size=math.prod(shape)).map(
+        lambda cells: numbers[np.frombuffer(cells, np.uint8) % len(numbers)].reshape(shape))
 
-@st.composite
-def directions(draw, count):
+def matrices(rows=(1, 6), columns=(1, 4), count=1):
+    """`count` matrices with equally long rows; a single one comes without a list."""
+    one = st.tuples(st.integers(*rows), whole((rows[1], columns[1])))
+    found = st.tuples(st.integers(*columns), *[one] * count).map(
+        lambda drawn: [X[:n, :drawn[0]].copy() for n, X in drawn[1:]])
+    return found.map(lambda found: found[0]) if count == 1 else found
+
+def directions(count):
     """`count` vectors of one length, none of them zero."""
-    d = draw(st.integers(1, 4))
-    found = [draw(arrays(np.float64, d, elements=SMALL)) for _ in range(count)]
-    for x in found:
-        x[draw(st.integers(0, d - 1))] += 9.0
-    return found
+    return matrices(rows=(1, 1), count=count).map(
+        lambda found: [X[0] + 9.0 * (not X.any()) for X in found])
 
 def squared(x, y):
     return sum((p - q) ** 2 for p, q in zip(x.tolist(), y.tolist(), strict=True))
@@ -255,11 +255,10 @@ axes.mutant("pca", "C[:d].T", "C.T[:, -d:]", "the directions of least variance")
 
 probe = Exercise("ch01.probe", REFERENCE, ["linear_probe", "probe_predict"], "A probe", "1.6")
 
-@st.composite
-def classes(draw):
+def classes():
     """Rows and a class for each, from 0 to 2 -> X (n, d), y (n,)."""
-    X = draw(matrices(rows=(2, 6)))
-    return X, np.array(draw(st.lists(st.integers(0, 2), min_size=len(X), max_size=len(X))))
+    return st.tuples(matrices(rows=(2, 6)), whole((6,), 0, 2)).map(
+        lambda drawn: (drawn[0], drawn[1][:len(drawn[0])].astype(int)))
 
 @probe.property("scores of the classes add up to 1, whatever the row", given=classes(),
                 hint="each row of Y adds up to 1, so W to 0 over the classes, and b to 1")

@@ -15,20 +15,18 @@ LETTERS = "abcdefg"
 ANIMALS = {"entity": [], "animal": ["entity"], "dog": ["animal", "pet"], "pet": ["animal"],
            "cat": ["animal"], "poodle": ["dog"], "mat": ["entity"]}
 
-@st.composite
-def hierarchies(draw, tree=False):
-    """Up to 7 nodes; each has parents among those before it: any number, or in a tree just one."""
-    parents = {"a": []}
-    for i in range(1, draw(st.integers(1, len(LETTERS)))):
-        above = st.lists(st.sampled_from(LETTERS[:i]), min_size=tree, max_size=1 if tree else 3,
-                         unique=True)
-        parents[LETTERS[i]] = draw(above)
-    return parents
+def hierarchies(tree=False):
+    """Up to 7 nodes; each has parents among those before it, up to 3, or in a tree just one."""
+    above = [st.lists(st.sampled_from(LETTERS[:i]), min_size=tree, max_size=1 if tree else 3,
+                      unique=True) for i in range(1, len(LETTERS))]
+    return st.one_of([st.tuples(*above[:i]) for i in range(len(LETTERS))]).map(
+        lambda parents: dict(zip(LETTERS, [[], *parents], strict=False)))
 
 def places(number, tree=False):
     """A hierarchy and some of its nodes -> strategy of (parents, node, ...)."""
-    return hierarchies(tree).flatmap(lambda parents: st.tuples(
-        st.just(parents), *[st.sampled_from(sorted(parents))] * number))
+    nodes = [st.sampled_from(range(len(LETTERS)))] * number
+    return st.tuples(hierarchies(tree), *nodes).map(lambda place: (
+        place[0], *[LETTERS[i % len(place[0])] for i in place[1:]]))
 
 def ancestors(parents, node):
     """A node and all above it -> set: slow and plain."""

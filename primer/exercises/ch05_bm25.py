@@ -14,9 +14,8 @@ from primer.exercises.kit import Exercise, expect, expect_close
 
 REFERENCE = "primer.ch05_bm25"
 WORDS = "abcd"
-CORPORA = st.lists(st.lists(st.sampled_from(WORDS), max_size=7).map(" ".join), min_size=1,
-                   max_size=6)
-QUERIES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4)
+CORPORA = st.lists(st.text(WORDS, max_size=7).map(" ".join), min_size=1, max_size=6)
+QUERIES = st.text(WORDS, min_size=1, max_size=4).map(list)
 COUNTS = st.lists(st.integers(0, 30), min_size=1, max_size=5)
 RATIOS = st.sampled_from([0.25, 0.5, 1.0, 1.5, 3.0])
 K1S, BS = st.sampled_from([0.0, 0.5, 1.2, 2.0]), st.sampled_from([0.0, 0.25, 0.75, 1.0])

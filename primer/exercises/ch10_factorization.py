@@ -7,10 +7,10 @@ import math
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from primer.ch03_bow import to_dense
 from primer.ch10_factorization import SVD, count_topics
+from primer.exercises.ch01_geometry import whole
 from primer.exercises.ch03_bow import compress
 from primer.exercises.kit import Exercise, expect, expect_close
 
@@ -21,13 +21,11 @@ CORPORA = st.lists(DOCUMENTS, min_size=1, max_size=4)
 WINDOWS = st.integers(1, 4)
 POWERS = st.sampled_from([1.0, 0.75, 0.5])
 
-@st.composite
-def tables(draw, square=False):
+def tables(square=False):
     """Counts of up to 4 words and 4 contexts, at least one above 0 -> (m, V) int64."""
-    m, columns = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    table = draw(arrays(np.int64, (m, m if square else columns), elements=st.integers(-3, 9)))
-    assume(table.max() > 0)
-    return np.maximum(table, 0)
+    sizes = st.tuples(st.integers(1, 4), st.integers(1, 4))
+    return st.tuples(sizes, whole((4, 4), -3, 9)).map(lambda drawn: np.maximum(
+        drawn[1][:drawn[0][0], :drawn[0][not square]], 0).astype(np.int64)).filter(np.any)
 
 def by_hand(table, a, K=1):
     """PMI - ln K of each cell, one number at a time; cells without a count: 0 -> (m, V)."""
@@ -188,13 +186,11 @@ cell.mutant("sgns_cell_loss_grad", "g * (drawn * up - seen * down)", "drawn * up
 
 factors = Exercise("ch10.vectors", REFERENCE, ["embed", "fold_in"], "From factors", "10.4, 10.5")
 
-@st.composite
-def matrices(draw):
+def matrices():
     """A matrix of whole numbers of full rank -> (m, V) float64."""
-    m, columns = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    M = draw(arrays(np.float64, (m, columns), elements=st.integers(0, 9).map(float)))
-    assume(np.linalg.svd(M)[1].min() > 0.1)
-    return M
+    return st.tuples(st.integers(1, 4), st.integers(1, 4), whole((4, 4), 0, 9)).map(
+        lambda drawn: drawn[2][:drawn[0], :drawn[1]].copy()).filter(
+            lambda M: np.linalg.svd(M)[1].min() > 0.1)
 
 EXPONENTS = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 

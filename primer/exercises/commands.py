@@ -21,9 +21,8 @@ from primer.exercises import (
     sandbox,
     stubs,
 )
-from primer.exercises.drawn import catcher, catches, sample
-from primer.exercises.kit import Effort, catalogue
-from primer.exercises.mutate import build, systematic
+from primer.exercises.kit import catalogue, sample
+from primer.exercises.mutate import build, catcher, catches, systematic
 from primer.exercises.student import Student
 
 RECORD = "progress.json"              # beside the checked files: what held when they were checked
@@ -36,7 +35,6 @@ def start(arguments):
         return
     file, *more = stubs.start(arguments.chapter, arguments.to)
     chapter = report.chapter_of(arguments.chapter)
-    report.prepare(chapter)
     print(f"{file}: {len(catalogue(chapter))} exercises to fill in\n"
           + "".join(f"{notebook}: the chapter to step through\n" for notebook in more)
           + f"then: python -m primer check {file}")
@@ -220,8 +218,7 @@ def kills(arguments):
         for i, prop in enumerate(properties):
             tqdm.write(f"  {' ' * i}| {prop.claim}")
         for mutant in exercise.mutants:
-            row = [catches(p, build(exercise, mutant), sample(p, exercise.reference, Effort()))
-                   for p in properties]
+            row = [catches(p, build(exercise, mutant), sample(p)) for p in properties]
             tqdm.write(f"  {''.join('.X'[x] for x in row)}  {mutant.mistake}")
     if total:
         print(f"\n{caught} of {total} changes are caught: {caught / total:.1%}")

@@ -19,10 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from primer.exercises import feedback
-from primer.exercises.drawn import keep, recall, sample
 from primer.exercises.expectations import Broken, Guarded
 from primer.exercises.kit import (
     Effort,
@@ -35,12 +33,13 @@ from primer.exercises.kit import (
     catalogue,
     quiet,
     run_property,
+    sample,
 )
 from primer.exercises.mutate import build
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 EFFORTS = {"quick": Effort(), "grading": Effort(examples=150, seed=1, seconds=30.0)}
-REPLAYED = Effort(examples=24, seed=7)  # inputs a property that tell one mistake from another
+REPLAYED = 40, 7                      # inputs a property that tell mistakes apart; their seed
 DIFFERENT = 2                         # so many answers must be wrong before a mistake is named
 PATIENCE = 5.0                        # seconds for a slow student's answers: fewer inputs then
 
@@ -114,11 +113,10 @@ def find(exercise_id):
 def judge(exercise, source, effort="quick", hints=True):
     """Try every property of an exercise on a module, or a dict of functions  ->  Report."""
     effort, outcomes = EFFORTS[effort] if isinstance(effort, str) else effort, []
-    own = effort.seed == EFFORTS["quick"].seed           # what grades others draws by itself
     for prop in exercise.properties:
         stuck = outcomes and outcomes[-1].status in ("hang", "untried")
         outcomes.append(Outcome(prop, "untried") if stuck else run_property(
-            prop, source, effort, recall(prop, effort) if own else ()))
+            prop, source, effort))
         if outcomes[-1].status in ("broken", "error"):       # only the first is shown, and shrunk
             effort = dataclasses.replace(effort, shrink_seconds=0)
     report = Report(exercise, outcomes)
@@ -159,21 +157,13 @@ def _alike(a, b):
         return False
 
 
-def prepare(chapter):
-    """Draw what checks and diagnoses of a chapter try, and keep it: then they are quick.  str  ->
-    None."""
-    for exercise in tqdm(catalogue(chapter), "inputs to try", leave=False, disable=None):
-        for prop, effort in itertools.product(exercise.properties, (EFFORTS["quick"], REPLAYED)):
-            keep(prop, effort, sample(prop, exercise.reference, effort))
-
-
 @functools.cache
 def replays(exercise_id):
     """What a diagnosis replays: each property's inputs in turn, and the right answers
     ->  list of (property, inputs, answer)."""
     exercise = find(exercise_id)
     reference = importlib.import_module(exercise.reference)
-    drawn = [[(p, inputs) for inputs in sample(p, exercise.reference, REPLAYED)]
+    drawn = [[(p, inputs) for inputs in sample(p, *REPLAYED)]
              for p in exercise.properties]
     return [(p, inputs, answer(p, reference, inputs))
             for turn in itertools.zip_longest(*drawn) for p, inputs in filter(None, turn)]
