@@ -7,6 +7,7 @@ import pytest
 from conftest import EDGE_SIZES, assert_close, emulated, every_backend, every_twin, on_emulator
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from kernels import emulator
 from primer import ch14_bert_attention as chapter
@@ -351,6 +352,25 @@ def test_bad_input_is_named(backend):
     for heads in (0, 5, -1):
         with pytest.raises(ValueError, match="heads"):
             backend.self_attention(np.zeros((1, 2, 12), np.float32), heads)
+
+
+def test_the_twins_exp_is_exact_to_some_units():
+    """Also chapter 15's."""
+    from kernels.ch14_bert_attention_tile_numba import _exp_row, _largest
+
+    @njit
+    def exp(row):
+        most = _largest(row)
+        return most, _exp_row(row, most)
+    x = np.linspace(-87, 0, 100_001, dtype=np.float32)
+    row = x.copy()
+    most, total = exp(row)
+    want = np.exp(x.astype(np.float64))
+    assert most == 0 and abs(total / want.sum() - 1) < 1e-6
+    assert np.abs(row / want - 1).max() < 3e-7
+    row = np.float32([-np.inf, -1e30, -88, 0])
+    exp(row)
+    assert (row[:3] < 2e-38).all() and row[3] == 1
 
 
 # 7. A control: the same in other words.
