@@ -35,6 +35,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from primer import ch14_bert_wordpiece as wordpiece
 from primer.ch06_word2vec import logsumexp, softmax
 from primer.ch14_bert_encoder import encode, encode_backward
 from primer.ch14_bert_layers import adam_state, adam_step, clip_norm, warmup_rate
@@ -202,13 +203,9 @@ def hard_negatives(Q, C, positives, k, gap=-np.inf):
 
 def padded(texts):
     """Lists of token ids -> ids (B, T) int32, padded by 0, mask (B, T) bool.  ValueError: empty."""
-    lengths = np.array([len(t) for t in texts])
-    if not len(lengths) or not lengths.all():
+    if not len(texts) or not all(len(text) for text in texts):
         raise ValueError("texts: expected one or more, each with a token")
-    mask = np.arange(lengths.max()) < lengths[:, None]           # (B, T)
-    ids = np.zeros(mask.shape, np.int32)                         # (B, T)
-    ids[mask] = np.concatenate(texts)
-    return ids, mask
+    return wordpiece.batch(texts)                                # eq. 14.20
 
 
 def embed(P, heads, texts, pool=MEAN, ops=None, batch=256):
