@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numba import njit
 
-from kernels import in_threads
+from kernels import spread
 from primer.ch13_elmo import check_layer, last_states
 from primer.ch13_elmo_training import check_step
 
@@ -168,28 +168,22 @@ def _exponentials(s, most):
 
 
 @njit(**FAST)
-def _softmax_rows(S, a, words, g, losses, da, first, stop):
-    """Scores of rows first..stop -> their losses; S becomes g (p - 1 of the word), da its sum."""
-    lanes = np.empty(32, S.dtype)
+def _softmax_rows(share, first, stop, S, a, words, g, losses, sums):
+    """Scores of rows first..stop -> their losses; S becomes g (p - 1 of the word), the thread's
+    row of sums its sum."""
+    lanes, da = np.empty(32, S.dtype), sums[share]
     for i in range(first, stop):
         s, w = S[i], words[i]
         most = _largest(s, a, lanes)
         own = s[w]
         total = _exponentials(s, most)
         losses[i] = most - own + np.log(total)
-        share = g / total
+        each = g / total
         for j in range(s.size):
-            s[j] *= share
+            s[j] *= each
         s[w] -= g
         for j in range(s.size):
             da[j] += s[j]
-
-
-def _runs(n, size):
-    """n pieces of work of a size, cut for the threads -> list of (first, stop)."""
-    threads = max(1, min(numba.get_num_threads(), n * size // LEAST, n))
-    bounds = np.linspace(0, n, threads + 1).astype(np.int64)
-    return list(zip(bounds, bounds[1:], strict=False))
 
 
 def softmax_loss_grad(H, A, a, words, g=1.0):
@@ -201,10 +195,8 @@ def softmax_loss_grad(H, A, a, words, g=1.0):
     for at in range(0, n, rows):
         part = H[at:at + rows]
         S = np.matmul(part, A.T, out=room[:len(part)])                 # (rows, V)
-        own = losses[at:at + rows]
-        in_threads(lambda run, S=S, own=own, at=at: _softmax_rows(
-            S, a, words[at:at + rows], kind(g), own, sums[run[0]], *run[1]),
-            list(enumerate(_runs(len(part), V))))
+        spread(_softmax_rows, len(part), 1 + LEAST // V, S, a, words[at:at + rows], kind(g),
+               losses[at:at + rows], sums)
         np.matmul(S, A, out=dH[at:at + rows])
         dA = np.matmul(S.T, part, out=dA) if not at else np.add(
             dA, np.matmul(S.T, part, out=more), out=dA)
@@ -226,16 +218,19 @@ def scatter_add(dX, ids, V):
 
 
 @njit(**FAST)
-def _adagrad(x, dx, S, rate, factor, first, stop):
-    for k in range(first, stop):
+def _adagrad(share, first, stop, X, dX, S, rate, factor):
+    """Slices: an index from `first` on might be negative, and a loop that must look for that does
+    not go by vectors."""
+    x, dx, s = X[first:stop], dX[first:stop], S[first:stop]
+    for k in range(x.size):
         q = factor * dx[k]
-        s = S[k] + q * q
-        S[k] = s
-        x[k] -= rate * q / np.sqrt(s)                                  # eq. 13.6
+        square = s[k] + q * q
+        s[k] = square
+        x[k] -= rate * q / np.sqrt(square)                             # eq. 13.6
 
 
 def adagrad(x, dx, S, rate, factor=1.0):
     check_step(x, dx, S, rate)
     kind = x.dtype.type
     flat = [array.reshape(-1) for array in (x, dx, S)]                 # views: they are contiguous
-    in_threads(lambda run: _adagrad(*flat, kind(rate), kind(factor), *run), _runs(x.size, 1))
+    spread(_adagrad, x.size, LEAST, *flat, kind(rate), kind(factor))

@@ -34,7 +34,7 @@ from primer.ch14_bert_layers import both_passes as _both_passes
 from primer.ch14_bert_layers import each_update as _each_update
 from primer.ch14_bert_layers import rows_of as _rows_of
 
-LEAST = 1 << 15                       # numbers: fewer are not worth a second thread
+LEAST = 1 << 20                       # numbers: fewer are not worth a second thread
 
 
 def _spread(kernel, X, *arguments):

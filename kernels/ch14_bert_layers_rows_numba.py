@@ -180,16 +180,20 @@ def _gather(share, first, stop, E, ids, X):
 
 @njit(**FAST)
 def _scatter(share, first, stop, dX, ids, dE):
-    """Columns first..stop of all rows."""
+    """Columns first..stop of all rows.  Slices: an index from `first` on might be negative, and a
+    loop that must look for that does not go by vectors."""
     for i in range(ids.size):
-        for k in range(first, stop):
-            dE[ids[i], k] += dX[i, k]
+        own, row = dE[ids[i], first:stop], dX[i, first:stop]
+        for k in range(row.size):
+            own[k] += row[k]
 
 
 @njit(**FAST, fastmath={"contract"})
-def _adam(share, first, stop, x, g, m, v, kept1, kept2, rate, scale, eps, decay):
+def _adam(share, first, stop, X, G, M, V, kept1, kept2, rate, scale, eps, decay):
     """rate: r / (1 - b1^t), scale: 1 / sqrt(1 - b2^t), decay: times r; out of the loop."""
-    for i in range(first, stop):
-        m[i] += kept1 * (g[i] - m[i])
-        v[i] += kept2 * (g[i] * g[i] - v[i])
-        x[i] -= rate * (m[i] / (np.sqrt(v[i]) * scale + eps)) + decay * x[i]      # eq. 14.12
+    x, g, m, v = X[first:stop], G[first:stop], M[first:stop], V[first:stop]       # as _scatter's
+    for i in range(x.size):
+        mean = m[i] + kept1 * (g[i] - m[i])
+        square = v[i] + kept2 * (g[i] * g[i] - v[i])
+        m[i], v[i] = mean, square
+        x[i] -= rate * (mean / (np.sqrt(square) * scale + eps)) + decay * x[i]    # eq. 14.12
