@@ -18,11 +18,23 @@ import numpy as np
 from numba import njit
 
 from kernels import source_version, spread
-from kernels.ch14_bert_attention_tile_numba import _exp_row, _largest
+from kernels.ch14_bert_attention_tile_numba import PART, _exp_row, _largest
 from primer.ch15_contrastive import check_batch
 
 AT_ONCE, LEAST = 3 << 19, 16                     # scores of a strip; queries, at least
 ROWS = 1024                                      # rows of dC at a time
+
+
+@njit(**PART)
+def _exp_rows(share, first, stop, S, own, losses, sums):
+    """Rows of scores become exp(s - largest), and their sums; ln sum exp - own score.  Of the own
+    one, at own + i, the sum is taken: over the sum, a row is then p - [i = j]."""
+    for i in range(first, stop):
+        row, score = S[i], S[i, own + i]
+        largest = _largest(row)
+        sums[i] = _exp_row(row, largest)
+        losses[i] = math.log(sums[i]) + (largest - score)
+        row[own + i] -= sums[i]                                  # eq. 15.3
 
 
 @functools.cache
@@ -31,15 +43,9 @@ def _kernel():
     version = source_version("ch14_bert_attention_tile_numba")
 
     @njit(nogil=True, cache=True)
-    def exp_rows(share, first, stop, S, own, losses, sums):
-        """Rows of scores become exp(s - largest), and their sums; ln sum exp - own score.  Of the
-        own one, at own + i, the sum is taken: over the sum, a row is then p - [i = j]."""
-        for i in range(first if version else stop, stop):
-            row, score = S[i], S[i, own + i]
-            largest = _largest(row)
-            sums[i] = _exp_row(row, largest)
-            losses[i] = math.log(sums[i]) + (largest - score)
-            row[own + i] -= sums[i]                              # eq. 15.3
+    def exp_rows(*arguments):
+        if version:
+            _exp_rows(*arguments)
     return exp_rows
 
 

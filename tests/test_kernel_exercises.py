@@ -256,6 +256,8 @@ def test_start_writes_and_does_not_overwrite(tmp_path, capsys):
         assert sorted(p.name for p in (tmp_path / kind).iterdir()) == files
         status, _, error = run(capsys, "start", "ch12", "--kernel", kind, "--to", tmp_path / kind)
         assert status == 1 and "is not overwritten" in error
+    status, _, error = run(capsys, "start", "ch14", "--kernel", "numba", "--to", tmp_path / "none")
+    assert status == 1 and "try cuda" in error and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name, text, arguments, words", [

@@ -37,7 +37,7 @@ NUMBA = {                             # the jitted functions to write: loops tha
     "ch12_fasttext": ("_mean", "_follow", "_softmax_loss"),
     "ch12_fasttext_rows": ("_mix", "_ngrams", "_text_rows"),
     "ch13_elmo": ("_squash", "_gates", "_gates_backward", "_softmax_rows", "_adagrad"),
-    "ch15_contrastive": ("_largest", "_powers", "_times"),
+    "ch15_contrastive": ("_exp_rows",),
 }
 SILENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.S)
 KERNEL = re.compile(r'extern\s+"C"\s+__global__[^{};]*?(\w+)\s*\([^(){}]*\)\s*\{')
@@ -182,13 +182,13 @@ def heading(path, count):
 
 
 def start(name, kind, folder):
-    """Write a chapter's kernels to fill in  ->  paths.  Raises LookupError for no chapter,
+    """Write a chapter's kernels to fill in  ->  paths.  Raises LookupError where there are none,
     FileExistsError where one of the files is there already."""
-    texts = sources(chapter_of(name), kind)
+    if not (texts := sources(chapter_of(name), kind)):
+        raise LookupError(f"--kernel: {name} has no loops to fill in; try cuda")
     paths = [Path(folder) / file for file in texts]
     if taken := [path for path in paths if path.exists()]:
-        raise FileExistsError(f"{taken[0]} is there already, and is not overwritten; to begin "
-                              "anew, move it away")
+        raise FileExistsError(f"{taken[0]} is there already, and is not overwritten; move it away")
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path, text in zip(paths, texts.values(), strict=True):
         with open(path, "x", encoding="utf-8") as out:
