@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # NumPy's BLAS lets its threads spin for 30 ms after a product, on the cores that the next kernel's
-# threads want: 2^20 ticks, half a millisecond, are enough.  Heard where NumPy is not loaded yet.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
+# threads want: 2^22 ticks, two milliseconds, are enough.  Heard where NumPy is not loaded yet.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
 
 import numpy as np
 
