@@ -252,7 +252,7 @@ def sample(prop, examples=Effort.examples, seed=0):
         if len(drawn) < examples:                        # ten large ones may be too large
             many = {"many": st.lists(one, min_size=together, max_size=together)}
             with contextlib.suppress(excused):
-                _hypothesis(prop, 2 + examples * 6 // (5 * together), seed,
+                _hypothesis(prop, 2 + examples // together, seed,
                             lambda many: drawn.extend(many), many)
     found = {}
     for inputs in drawn:
