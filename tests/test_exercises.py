@@ -45,14 +45,14 @@ def test_a_right_answer_passes(prop, backend):
 def test_each_mistake_is_caught(exercise, mutant):
     properties = list(exercise.properties)
     for seed in SEEDS:
-        assert catcher(exercise, build(exercise, mutant), properties, seed), \
+        assert catcher(build(exercise, mutant), properties, seed), \
             f"seed {seed}: no property of {exercise.id} notices: {mutant.mistake}"
 
 
 @pytest.mark.parametrize("exercise, prop", [
     pytest.param(e, p, id=str(p)) for _, e in EXERCISES for p in e.properties])
 def test_each_property_catches_something(exercise, prop):
-    assert any(catcher(exercise, build(exercise, m), [prop]) for m in exercise.mutants), \
+    assert any(catcher(build(exercise, m), [prop]) for m in exercise.mutants), \
         f"{prop} catches none of: {', '.join(m.mistake for m in exercise.mutants)}"
 
 

@@ -23,7 +23,7 @@ def outcomes(exercise_id):
     """Each change of an exercise's reference, and whether it is caught  ->  dict."""
     exercise = EXERCISES[exercise_id]
     properties = list(exercise.properties)
-    return {label: bool(catcher(exercise, module, properties))
+    return {label: bool(catcher(module, properties))
             for label, module in systematic(exercise)}
 
 

@@ -210,7 +210,7 @@ def kills(arguments):
         tqdm.write(f"\n{exercise.id}  {exercise.title}")
         properties = list(exercise.properties)
         if arguments.systematic:
-            found = {w: catcher(exercise, m, properties) for w, m in systematic(exercise)}
+            found = {w: catcher(m, properties) for w, m in systematic(exercise)}
             caught, total = caught + sum(map(bool, found.values())), total + len(found)
             tqdm.write(f"  {sum(map(bool, found.values()))} of {len(found)} are caught"
                        + "".join(f"\n  survives  {w}" for w, by in found.items() if not by))

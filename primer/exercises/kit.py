@@ -245,8 +245,8 @@ def run_property(prop, source, effort=None):
 @functools.lru_cache(2048)
 def sample(prop, examples=Effort.examples, seed=0):
     """The inputs that a property is tried on, the simplest first, no two alike  ->  list of dict,
-    to copy before use.  Hypothesis takes a millisecond for an example of its own, and a tenth of
-    that for one of ten."""
+    to copy before use.  Most of what an example of Hypothesis takes is the same for one input and
+    for ten."""
     drawn, one = [], st.fixed_dictionaries(prop.inputs)
     for together, excused in ((TOGETHER, Unsatisfiable), (1, ())):
         if len(drawn) < examples:                        # ten large ones may be too large

@@ -153,7 +153,7 @@ def catches(prop, source, inputs):
     return False
 
 
-def catcher(exercise, module, properties, seed=0):
+def catcher(module, properties, seed=0):
     """The first of the properties that notices a mistake with a student's effort, or None; it is
     moved to the front, as it is likely to notice the next one."""
     found = next((p for p in properties if catches(p, module, sample(p, seed=seed))), None)

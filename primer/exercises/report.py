@@ -115,8 +115,7 @@ def judge(exercise, source, effort="quick", hints=True):
     effort, outcomes = EFFORTS[effort] if isinstance(effort, str) else effort, []
     for prop in exercise.properties:
         stuck = outcomes and outcomes[-1].status in ("hang", "untried")
-        outcomes.append(Outcome(prop, "untried") if stuck else run_property(
-            prop, source, effort))
+        outcomes.append(Outcome(prop, "untried") if stuck else run_property(prop, source, effort))
         if outcomes[-1].status in ("broken", "error"):       # only the first is shown, and shrunk
             effort = dataclasses.replace(effort, shrink_seconds=0)
     report = Report(exercise, outcomes)
@@ -163,8 +162,7 @@ def replays(exercise_id):
     ->  list of (property, inputs, answer)."""
     exercise = find(exercise_id)
     reference = importlib.import_module(exercise.reference)
-    drawn = [[(p, inputs) for inputs in sample(p, *REPLAYED)]
-             for p in exercise.properties]
+    drawn = [[(p, inputs) for inputs in sample(p, *REPLAYED)] for p in exercise.properties]
     return [(p, inputs, answer(p, reference, inputs))
             for turn in itertools.zip_longest(*drawn) for p, inputs in filter(None, turn)]
 

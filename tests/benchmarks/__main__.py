@@ -16,7 +16,7 @@ from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[_name] = "2"           # the same for ours and the peers; NumPy is not imported yet
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")           # as `python -m primer` has it
+importlib.import_module("kernels")    # tells NumPy's BLAS when its threads may go, and imports it
 
 FOLDER = Path(__file__).resolve().parent
 KEYS = ("what", "peer", "size", "ours", "peer_s", "ratio", "bar", "reached", "versions")
